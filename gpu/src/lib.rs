@@ -10,6 +10,6 @@ pub mod indicators;
 pub mod linearisation;
 pub mod network;
 pub mod objective;
-pub mod pooled_convolution;
+pub mod polyphase;
 pub mod random;
 pub mod train;

@@ -14,13 +14,13 @@ use tch::Tensor;
 
 use crate::architecture::Features;
 use crate::network::Network;
-use crate::pooled_convolution::{BlockState, PooledConvolution};
+use crate::polyphase::{BlockState, PolyphaseBlock};
 
 /// The local linear map of a network at a batch of points `x (B, d)` and a time.
 pub struct Linearisation<'a> {
     network: &'a Network,
     batch: i64,
-    blocks: Vec<PooledConvolution>,
+    blocks: Vec<PolyphaseBlock>,
     block_states: Vec<BlockState>,
     /// Adjoint at each block's convolution output.
     block_adjoints: Vec<Tensor>,
@@ -39,11 +39,13 @@ impl<'a> Linearisation<'a> {
         debug_assert!(network.architecture().is_piecewise_linear());
         tch::no_grad(|| {
             let batch = x.size()[0];
-            let blocks: Vec<_> = network.convolutions().iter().map(PooledConvolution::new).collect();
+            let cells = (1..=network.architecture().blocks() as u32).rev().map(|level| 1 << level);
+            let blocks: Vec<_> =
+                network.convolutions().iter().zip(cells).map(|(weight, cell)| PolyphaseBlock::new(weight, cell)).collect();
             let mut block_states = Vec::with_capacity(blocks.len());
             let mut signal = as_signal(network, x);
             for block in &blocks {
-                let (output, state) = block.forward(&signal);
+                let (output, state) = block.forward(signal);
                 block_states.push(state);
                 signal = output;
             }
@@ -112,7 +114,10 @@ impl<'a> Linearisation<'a> {
     /// `grad_x U(x, t)`, `(B, d)`.
     pub fn gradient(&self) -> Tensor {
         tch::no_grad(|| match (self.blocks.first(), self.block_adjoints.first()) {
-            (Some(block), Some(selected)) => block.backward(selected).reshape([self.batch, -1]),
+            (Some(block), Some(selected)) => {
+                let cells = block.backward(selected);
+                cells.pixel_shuffle(1 << self.blocks.len()).reshape([self.batch, -1])
+            }
             _ => self.network.features_only(&self.feature_adjoint),
         })
     }
@@ -176,10 +181,12 @@ fn active(hidden: &Tensor) -> Tensor {
     hidden.gt(0.0).to_kind(hidden.kind())
 }
 
-/// `(B, d)` as the first stage sees it: an image `(B, 1, side, side)` or the coordinates.
+/// `(B, d)` as the first stage sees it: an image cut into cells for the blocks, or the coordinates.
 fn as_signal(network: &Network, x: &Tensor) -> Tensor {
-    match network.architecture().features {
-        Features::Image { side, .. } => x.reshape([x.size()[0], 1, side, side]),
+    match &network.architecture().features {
+        Features::Image { side, channels } => {
+            x.reshape([x.size()[0], 1, *side, *side]).pixel_unshuffle(1 << channels.len())
+        }
         _ => x.shallow_clone(),
     }
 }
