@@ -2,6 +2,7 @@
 #![cfg(feature = "torch")]
 pub mod adam;
 pub mod architecture;
+pub mod checkpoint;
 pub mod configuration;
 pub mod device;
 pub mod divergence;

@@ -34,8 +34,8 @@ pub struct Trainer {
     pub(crate) noise_stream: Stream,
     /// Outer steps made.
     pub iteration: u64,
-    data: Tensor,
-    source: Source,
+    pub(crate) data: Tensor,
+    pub(crate) source: Source,
 }
 
 /// Terms of the objectives at one outer step, before its updates.
