@@ -95,7 +95,8 @@ impl Trainer {
             collect(&mut tensors, &format!("optimizer.{prefix}.second_moment."), network, second);
         }
         metadata.insert("training".to_owned(), json(&state, path)?);
-        metadata.insert("architectures".to_owned(), architectures(&self.potential, &self.discriminator, path)?);
+        metadata
+            .insert("architectures".to_owned(), architectures(&self.potential, &self.discriminator, path)?);
         write(path, &tensors, metadata)
     }
 
@@ -110,9 +111,9 @@ impl Trainer {
         let file = |reason: String| CheckpointError::File { path: path.to_owned(), reason };
         let bytes = read(path)?;
         let (tensors, metadata) = parse(path, &bytes)?;
-        let text = metadata
-            .get("training")
-            .ok_or_else(|| file("holds weights but no training state, so there is nothing to resume".to_owned()))?;
+        let text = metadata.get("training").ok_or_else(|| {
+            file("holds weights but no training state, so there is nothing to resume".to_owned())
+        })?;
         let state: TrainingState =
             serde_json::from_str(text).map_err(|error| file(format!("training state: {error}")))?;
         state.configuration.validate().map_err(content)?;
@@ -124,7 +125,12 @@ impl Trainer {
                     .parameter_shapes()
                     .iter()
                     .map(|(key, shape)| {
-                        take(&tensors, &format!("optimizer.{name}.{order}_moment.{key}"), Some(shape), options)
+                        take(
+                            &tensors,
+                            &format!("optimizer.{name}.{order}_moment.{key}"),
+                            Some(shape),
+                            options,
+                        )
                     })
                     .collect::<Result<Vec<_>, _>>()
             };
@@ -169,7 +175,8 @@ impl Model {
         collect(&mut tensors, "potential.", &self.potential, self.potential.parameters());
         collect(&mut tensors, "discriminator.", &self.discriminator, self.discriminator.parameters());
         let mut metadata = flow_metadata(self.flow, self.lipschitz);
-        metadata.insert("architectures".to_owned(), architectures(&self.potential, &self.discriminator, path)?);
+        metadata
+            .insert("architectures".to_owned(), architectures(&self.potential, &self.discriminator, path)?);
         write(path, &tensors, metadata)
     }
 }
@@ -191,7 +198,11 @@ fn json<T: Serialize>(value: &T, path: &Path) -> Result<String, CheckpointError>
         .map_err(|error| CheckpointError::File { path: path.to_owned(), reason: error.to_string() })
 }
 
-fn architectures(potential: &Network, discriminator: &Network, path: &Path) -> Result<String, CheckpointError> {
+fn architectures(
+    potential: &Network,
+    discriminator: &Network,
+    path: &Path,
+) -> Result<String, CheckpointError> {
     let both = Architectures {
         potential: potential.architecture().clone(),
         discriminator: discriminator.architecture().clone(),
@@ -227,7 +238,9 @@ fn write(
     }
     let views = buffers
         .iter()
-        .map(|(name, dtype, shape, bytes)| Ok((name.as_str(), TensorView::new(*dtype, shape.clone(), bytes)?)))
+        .map(|(name, dtype, shape, bytes)| {
+            Ok((name.as_str(), TensorView::new(*dtype, shape.clone(), bytes)?))
+        })
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
         .map_err(|error| failed(error.to_string()))?;
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| failed(error.to_string()))?;
@@ -245,8 +258,10 @@ fn write(
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CheckpointError> {
-    std::fs::read(path)
-        .map_err(|error| CheckpointError::File { path: path.to_owned(), reason: format!("cannot be read: {error}") })
+    std::fs::read(path).map_err(|error| CheckpointError::File {
+        path: path.to_owned(),
+        reason: format!("cannot be read: {error}"),
+    })
 }
 
 fn parse<'a>(
@@ -280,8 +295,9 @@ fn model_of(
     let lipschitz = number("lipschitz")?;
     let (potential, discriminator) = match metadata.get("architectures") {
         Some(text) => {
-            let both: Architectures = serde_json::from_str(text)
-                .map_err(|error| InvalidInput::new("architectures", error, "the JSON that a checkpoint is saved with"))?;
+            let both: Architectures = serde_json::from_str(text).map_err(|error| {
+                InvalidInput::new("architectures", error, "the JSON that a checkpoint is saved with")
+            })?;
             (both.potential, both.discriminator)
         }
         None => (infer(tensors, NETWORKS[0], true)?, infer(tensors, NETWORKS[1], false)?),
@@ -327,7 +343,11 @@ fn infer(tensors: &SafeTensors<'_>, name: &str, time: bool) -> Result<Architectu
         Some(&last) => {
             let reduced = ((features / last) as f64).sqrt().round() as i64;
             if reduced * reduced * last != features {
-                return Err(InvalidInput::new(&key, format!("{features} features"), format!("{last} square maps")));
+                return Err(InvalidInput::new(
+                    &key,
+                    format!("{features} features"),
+                    format!("{last} square maps"),
+                ));
             }
             Features::Image { side: reduced << channels.len(), channels }
         }
@@ -347,7 +367,11 @@ fn take(
         .map_err(|_| InvalidInput::new(name, "missing", format!("a tensor {:?}", shape.unwrap_or(&[]))))?;
     let found: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
     if shape.is_some_and(|shape| shape != found) {
-        return Err(InvalidInput::new(name, format!("shape {found:?}"), format!("shape {:?}", shape.unwrap_or(&[]))));
+        return Err(InvalidInput::new(
+            name,
+            format!("shape {found:?}"),
+            format!("shape {:?}", shape.unwrap_or(&[])),
+        ));
     }
     let kind = match view.dtype() {
         Dtype::F32 => Kind::Float,
@@ -358,7 +382,11 @@ fn take(
         .map_err(|error| InvalidInput::new(name, error, "readable data"))?;
     let bad = tensor.numel() as i64 - tensor.isfinite().sum(Kind::Int64).int64_value(&[]);
     if bad > 0 {
-        return Err(InvalidInput::new(name, format!("{bad} values that are NaN or infinite"), "finite values"));
+        return Err(InvalidInput::new(
+            name,
+            format!("{bad} values that are NaN or infinite"),
+            "finite values",
+        ));
     }
     Ok(place(&tensor, options))
 }
@@ -420,7 +448,14 @@ mod tests {
         std::fs::write(&path, b"nonsense").unwrap();
         assert!(load().unwrap_err().contains("not a whole safetensors file"));
 
-        let model = Model::load(&{ std::fs::write(&path, &whole).unwrap(); path.clone() }, OPTIONS).unwrap();
+        let model = Model::load(
+            &{
+                std::fs::write(&path, &whole).unwrap();
+                path.clone()
+            },
+            OPTIONS,
+        )
+        .unwrap();
         let metadata = || flow_metadata(model.flow, 1.0);
         let mut tensors = Vec::new();
         collect(&mut tensors, "potential.", &model.potential, model.potential.parameters());
@@ -431,7 +466,12 @@ mod tests {
         let mut poisoned = tensors[1].1.copy();
         let _ = poisoned.fill_(f64::NAN);
         let sound = std::mem::replace(&mut tensors[1].1, poisoned);
-        assert!(write(&path, &tensors, metadata()).unwrap_err().to_string().contains("potential.fc.0.bias is not finite"));
+        assert!(
+            write(&path, &tensors, metadata())
+                .unwrap_err()
+                .to_string()
+                .contains("potential.fc.0.bias is not finite")
+        );
         tensors[1].1 = sound;
 
         write(&path, &tensors, HashMap::new()).unwrap();
@@ -440,6 +480,11 @@ mod tests {
         assert_eq!(load().unwrap().potential.architecture(), trainer.potential.architecture());
         let error = Trainer::resume(&path, &data(), Source::Uniform, OPTIONS).err().unwrap();
         assert!(error.to_string().contains("nothing to resume"));
-        assert!(Model::load(Path::new("/nonexistent/file"), OPTIONS).unwrap_err().to_string().contains("cannot be read"));
+        assert!(
+            Model::load(Path::new("/nonexistent/file"), OPTIONS)
+                .unwrap_err()
+                .to_string()
+                .contains("cannot be read")
+        );
     }
 }

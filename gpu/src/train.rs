@@ -77,7 +77,8 @@ impl Trainer {
         let seed = configuration.seed;
         potential.validate()?;
         discriminator.validate()?;
-        let potential = Network::glorot(potential, &mut Stream::new(seed, StreamLabel::PotentialInit), options);
+        let potential =
+            Network::glorot(potential, &mut Stream::new(seed, StreamLabel::PotentialInit), options);
         let discriminator =
             Network::glorot(discriminator, &mut Stream::new(seed, StreamLabel::DiscriminatorInit), options);
         let potential_optimiser = Adam::new(configuration.potential_adam, potential.parameters());
@@ -104,7 +105,9 @@ impl Trainer {
         let dimension = self.potential.architecture().dimension();
         let check = |field: &str, tensor: &Tensor| match tensor.size().as_slice() {
             [rows, columns] if *rows > 0 && *columns == dimension => Ok(()),
-            size => Err(InvalidInput::new(field, format!("shape {size:?}"), format!("(n >= 1, {dimension})"))),
+            size => {
+                Err(InvalidInput::new(field, format!("shape {size:?}"), format!("(n >= 1, {dimension})")))
+            }
         };
         check("data", data)?;
         self.data = place(data, self.potential.options());
@@ -143,8 +146,12 @@ impl Trainer {
     pub fn step(&mut self) -> Result<StepRecord, NonFinite> {
         let Configuration { case, f, batch, critic_steps, .. } = self.configuration;
         let (flow, penalty, options) = (self.flow(), self.configuration.penalty(), self.potential.options());
-        let mut record =
-            StepRecord { iteration: self.iteration + 1, terminal_cost: 0.0, penalty: 0.0, kinetic_energy: 0.0 };
+        let mut record = StepRecord {
+            iteration: self.iteration + 1,
+            terminal_cost: 0.0,
+            penalty: 0.0,
+            kinetic_energy: 0.0,
+        };
         let finite = |term: &'static str, value: f64| match value.is_finite() {
             true => Ok(value),
             false => Err(NonFinite { iteration: record.iteration, term, value }),
@@ -192,8 +199,15 @@ mod tests {
         let configuration = Configuration { case, batch: 16, ..Configuration::default() };
         let data = Tensor::from_slice(&[2.0_f32, 2.0, 2.5, 2.0, 2.0, 2.5]).reshape([3, 2]);
         let shape = |time| Architecture::dense(2, &[32, 32], Activation::Relu, time);
-        Trainer::new(configuration, shape(true), shape(false), &data, Source::Uniform, (Kind::Float, Device::Cpu))
-            .unwrap()
+        Trainer::new(
+            configuration,
+            shape(true),
+            shape(false),
+            &data,
+            Source::Uniform,
+            (Kind::Float, Device::Cpu),
+        )
+        .unwrap()
     }
 
     #[test]
