@@ -2,6 +2,7 @@
 //!
 //! Nothing here sees torch, so that `proxflow-validation` can test the trained flow against an independent program.
 
+pub mod divergence;
 pub mod specification;
 
 pub use specification::{DivergenceKind, InvalidInput, ProximalParameters};
