@@ -4,5 +4,6 @@
 
 pub mod divergence;
 pub mod specification;
+pub mod transport;
 
 pub use specification::{DivergenceKind, InvalidInput, ProximalParameters};
