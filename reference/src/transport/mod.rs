@@ -10,6 +10,7 @@ mod forest;
 mod law;
 mod pricing;
 pub mod semi_relaxed;
+mod start;
 
 pub use certificate::Bounds;
 pub use cost::{DenseCost, GroundCost, PointCost, PointwiseCost};
