@@ -3,6 +3,7 @@
 //! Nothing here sees torch, so that `proxflow-validation` can test the trained flow against an independent program.
 
 pub mod divergence;
+pub mod proximal;
 pub mod specification;
 pub mod transport;
 
