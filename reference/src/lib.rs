@@ -2,6 +2,9 @@
 //!
 //! Nothing here sees torch, so that `proxflow-validation` can test the trained flow against an independent program.
 
+pub mod divergence;
+pub mod proximal;
 pub mod specification;
+pub mod transport;
 
 pub use specification::{DivergenceKind, InvalidInput, ProximalParameters};
