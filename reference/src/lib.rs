@@ -2,6 +2,13 @@
 //!
 //! Nothing here sees torch, so that `proxflow-validation` can test the trained flow against an independent program.
 
+// Links LAPACK and the BLAS that ndarray calls.
+use ndarray_linalg as _;
+
+pub mod checkpoint;
+pub mod flow;
+pub mod network;
 pub mod specification;
+pub mod trajectory;
 
 pub use specification::{DivergenceKind, InvalidInput, ProximalParameters};
