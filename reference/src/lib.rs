@@ -6,9 +6,11 @@
 use ndarray_linalg as _;
 
 pub mod checkpoint;
+pub mod divergence;
 pub mod flow;
 pub mod network;
 pub mod specification;
 pub mod trajectory;
+pub mod transport;
 
 pub use specification::{DivergenceKind, InvalidInput, ProximalParameters};
