@@ -45,6 +45,22 @@ impl HamiltonJacobiScheme {
         (moved, 0.5 * energy)
     }
 
+    /// `S'(U^{n+1})^T field` for a field of either sign.
+    pub(super) fn transport_signed(&self, next: &[f64], field: &[f64]) -> Vec<f64> {
+        let rate = self.rate();
+        let mut moved = field.to_vec();
+        for axis in 0..self.stencil().dimension() {
+            for neighbours in [self.stencil().forward(axis), self.stencil().backward(axis)] {
+                for (i, j) in neighbours.iter().enumerate() {
+                    let amount = field[i] * (rate * (next[i] - next[*j as usize]).max(0.0));
+                    moved[i] -= amount;
+                    moved[*j as usize] += amount;
+                }
+            }
+        }
+        moved
+    }
+
     /// One step forward in time, `rho^{n+1} = S'(U^{n+1})^T R rho^n`: the adjoint of
     /// [`HamiltonJacobiScheme::linearised_step`].
     pub fn adjoint_step(&self, next: &[f64], weights: &[f64]) -> Vec<f64> {

@@ -3,4 +3,7 @@
 pub mod continuity;
 pub mod hamilton_jacobi;
 pub mod implicit_diffusion;
+pub mod lipschitz_barrier;
 pub mod stencil;
+pub mod time_solver;
+pub mod value_curvature;
