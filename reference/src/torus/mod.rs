@@ -1,6 +1,7 @@
 //! Mean-field game on the torus.
 
 pub mod continuity;
+pub mod convergence;
 pub mod exact_solutions;
 pub mod hamilton_jacobi;
 pub mod implicit_diffusion;
