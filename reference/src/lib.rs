@@ -10,6 +10,7 @@ pub mod divergence;
 pub mod flow;
 pub mod network;
 pub mod specification;
+pub mod torus;
 pub mod trajectory;
 pub mod transport;
 
