@@ -21,7 +21,20 @@ macro_rules! claims {
 
 claims! {
     ($)
+    fenchel_young,
+    lipschitz_divergence,
+    divergence_bounds,
+    variational_derivative,
+    huber_cost,
+    combined_proximal,
+    mean_field_system,
+    hopf_lax,
+    grid_schemes,
     straight_lines,
+    blow_up,
+    monotonicity,
+    energy_identity,
+    uniqueness,
 }
 
 /// The claim named `id`.

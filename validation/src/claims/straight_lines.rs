@@ -60,7 +60,10 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
         "Constant for exact potentials; the control, whose potential ignores time, slows down.",
     );
     type Derivative = fn(&[f64], f64, &mut [f64]) -> f64;
-    let frozen: Derivative = |x, _, gradient| quadratic(x, 0.0, gradient);
+    let frozen: Derivative = |x, _, gradient| {
+        quadratic(x, 0.0, gradient);
+        0.0
+    };
     for (name, potential, exact) in
         [("quadratic", quadratic as Derivative, true), ("conical", conical, true), ("time dropped", frozen, false)]
     {
