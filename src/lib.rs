@@ -4,3 +4,7 @@
 //! [`proxflow_reference`] (the exact f64 oracle), `proxflow_gpu` (libtorch) and [`proxflow_validation`].
 
 pub mod command;
+pub mod curves;
+pub mod dataset;
+pub mod picture;
+pub mod run_directory;

@@ -36,7 +36,12 @@ impl Adam {
     }
 
     /// Continues from saved moments, in the order of the parameters.
-    pub fn restore(specification: AdamSpecification, updates: i64, first: Vec<Tensor>, second: Vec<Tensor>) -> Self {
+    pub fn restore(
+        specification: AdamSpecification,
+        updates: i64,
+        first: Vec<Tensor>,
+        second: Vec<Tensor>,
+    ) -> Self {
         Self { specification, updates, first, second }
     }
 
@@ -81,7 +86,8 @@ mod tests {
         tch::manual_seed(2);
         let theirs = store.root().randn("p", &[40], 0.0, 1.0);
         let mut ours = vec![theirs.detach().copy()];
-        let mut optimizer = nn::Adam { beta1: 0.5, beta2: 0.9, ..Default::default() }.build(&store, 1e-2).unwrap();
+        let mut optimizer =
+            nn::Adam { beta1: 0.5, beta2: 0.9, ..Default::default() }.build(&store, 1e-2).unwrap();
         let specification = AdamSpecification { learning_rate: 1e-2, beta1: 0.5, beta2: 0.9 };
         let mut adam = Adam::new(specification, &ours);
         for _ in 0..20 {

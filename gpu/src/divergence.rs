@@ -118,7 +118,11 @@ mod tests {
                 };
                 let slope = (shifted(1.0) - shifted(-1.0)) / (2.0 * step);
                 // Central difference: h^2 = 1e-12 truncation, 1e-16 / 1e-6 rounding.
-                assert!((slope - at.weights[j]).abs() < 1e-8, "{kind} {j}: {slope} against {}", at.weights[j]);
+                assert!(
+                    (slope - at.weights[j]).abs() < 1e-8,
+                    "{kind} {j}: {slope} against {}",
+                    at.weights[j]
+                );
             }
         }
     }

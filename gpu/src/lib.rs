@@ -2,10 +2,15 @@
 #![cfg(feature = "torch")]
 pub mod adam;
 pub mod architecture;
+pub mod checkpoint;
+pub mod configuration;
+pub mod device;
 pub mod divergence;
 pub mod flow;
+pub mod indicators;
 pub mod linearisation;
 pub mod network;
 pub mod objective;
-pub mod pooled_convolution;
+pub mod polyphase;
 pub mod random;
+pub mod train;

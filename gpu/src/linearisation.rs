@@ -14,13 +14,13 @@ use tch::Tensor;
 
 use crate::architecture::Features;
 use crate::network::Network;
-use crate::pooled_convolution::{BlockState, PooledConvolution};
+use crate::polyphase::{BlockState, PolyphaseBlock};
 
 /// The local linear map of a network at a batch of points `x (B, d)` and a time.
 pub struct Linearisation<'a> {
     network: &'a Network,
     batch: i64,
-    blocks: Vec<PooledConvolution>,
+    blocks: Vec<PolyphaseBlock>,
     block_states: Vec<BlockState>,
     /// Adjoint at each block's convolution output.
     block_adjoints: Vec<Tensor>,
@@ -39,11 +39,17 @@ impl<'a> Linearisation<'a> {
         debug_assert!(network.architecture().is_piecewise_linear());
         tch::no_grad(|| {
             let batch = x.size()[0];
-            let blocks: Vec<_> = network.convolutions().iter().map(PooledConvolution::new).collect();
+            let cells = (1..=network.architecture().blocks() as u32).rev().map(|level| 1 << level);
+            let blocks: Vec<_> = network
+                .convolutions()
+                .iter()
+                .zip(cells)
+                .map(|(weight, cell)| PolyphaseBlock::new(weight, cell))
+                .collect();
             let mut block_states = Vec::with_capacity(blocks.len());
             let mut signal = as_signal(network, x);
             for block in &blocks {
-                let (output, state) = block.forward(&signal);
+                let (output, state) = block.forward(signal);
                 block_states.push(state);
                 signal = output;
             }
@@ -73,9 +79,7 @@ impl<'a> Linearisation<'a> {
             let mut block_adjoints = Vec::with_capacity(blocks.len());
             if let Features::Image { side, .. } = network.architecture().features {
                 let reduced = side >> blocks.len();
-                let mut delta = network
-                    .features_only(&adjoint)
-                    .reshape([batch, -1, reduced, reduced]);
+                let mut delta = network.features_only(&adjoint).reshape([batch, -1, reduced, reduced]);
                 for (index, (block, state)) in blocks.iter().zip(&block_states).enumerate().rev() {
                     let selected = block.select(state, &delta);
                     if index > 0 {
@@ -112,7 +116,10 @@ impl<'a> Linearisation<'a> {
     /// `grad_x U(x, t)`, `(B, d)`.
     pub fn gradient(&self) -> Tensor {
         tch::no_grad(|| match (self.blocks.first(), self.block_adjoints.first()) {
-            (Some(block), Some(selected)) => block.backward(selected).reshape([self.batch, -1]),
+            (Some(block), Some(selected)) => {
+                let cells = block.backward(selected);
+                cells.pixel_shuffle(1 << self.blocks.len()).reshape([self.batch, -1])
+            }
             _ => self.network.features_only(&self.feature_adjoint),
         })
     }
@@ -131,7 +138,9 @@ impl<'a> Linearisation<'a> {
         tch::no_grad(|| {
             let weights = weights.reshape([self.batch, 1]);
             let mut gradients = Vec::with_capacity(self.network.parameters().len());
-            for ((block, state), selected) in self.blocks.iter().zip(&self.block_states).zip(&self.block_adjoints) {
+            for ((block, state), selected) in
+                self.blocks.iter().zip(&self.block_states).zip(&self.block_adjoints)
+            {
                 let weighted = selected * weights.reshape([self.batch, 1, 1, 1]);
                 gradients.push(block.weight_gradient(state, &weighted));
             }
@@ -150,7 +159,9 @@ impl<'a> Linearisation<'a> {
         tch::no_grad(|| {
             let mut gradients = Vec::with_capacity(self.network.parameters().len());
             let mut tangent = as_signal(self.network, direction);
-            for ((block, state), selected) in self.blocks.iter().zip(&self.block_states).zip(&self.block_adjoints) {
+            for ((block, state), selected) in
+                self.blocks.iter().zip(&self.block_states).zip(&self.block_adjoints)
+            {
                 let (moved, gradient) = block.tangent(state, &tangent, selected);
                 gradients.push(gradient);
                 tangent = moved;
@@ -159,7 +170,9 @@ impl<'a> Linearisation<'a> {
             if self.network.architecture().time {
                 tangent = Tensor::cat(&[tangent, self.network.time_column(direction, 0.0)], 1);
             }
-            for (index, ((weight, bias), adjoint)) in self.network.dense().zip(&self.dense_adjoints).enumerate() {
+            for (index, ((weight, bias), adjoint)) in
+                self.network.dense().zip(&self.dense_adjoints).enumerate()
+            {
                 gradients.push(adjoint.tr().matmul(&tangent));
                 gradients.push(bias.zeros_like());
                 if let Some(next) = self.dense_inputs.get(index + 1) {
@@ -176,10 +189,12 @@ fn active(hidden: &Tensor) -> Tensor {
     hidden.gt(0.0).to_kind(hidden.kind())
 }
 
-/// `(B, d)` as the first stage sees it: an image `(B, 1, side, side)` or the coordinates.
+/// `(B, d)` as the first stage sees it: an image cut into cells for the blocks, or the coordinates.
 fn as_signal(network: &Network, x: &Tensor) -> Tensor {
-    match network.architecture().features {
-        Features::Image { side, .. } => x.reshape([x.size()[0], 1, side, side]),
+    match &network.architecture().features {
+        Features::Image { side, channels } => {
+            x.reshape([x.size()[0], 1, *side, *side]).pixel_unshuffle(1 << channels.len())
+        }
         _ => x.shallow_clone(),
     }
 }
@@ -217,13 +232,19 @@ mod tests {
         [
             Architecture::mnist_potential(),
             Architecture::mnist_discriminator(),
-            Architecture { features: small_image, hidden: vec![17, 9], activation: Activation::Relu, time: true },
+            Architecture {
+                features: small_image,
+                hidden: vec![17, 9],
+                activation: Activation::Relu,
+                time: true,
+            },
             Architecture::dense(3, &[16, 16], Activation::Relu, true),
             Architecture::dense(2, &[], Activation::Relu, false),
         ]
         .into_iter()
         .map(|architecture| {
-            let mut network = Network::glorot(architecture, &mut Stream::new(1, StreamLabel::PotentialInit), OPTIONS);
+            let mut network =
+                Network::glorot(architecture, &mut Stream::new(1, StreamLabel::PotentialInit), OPTIONS);
             for parameter in network.parameters_mut() {
                 let noise = Tensor::randn_like(parameter) * 0.05;
                 let _ = parameter.g_add_(&noise);
@@ -266,16 +287,18 @@ mod tests {
                 let slope = Tensor::run_backward(&[value.sum(Kind::Double)], &[&t], true, false).remove(0);
                 assert_close(&linear.time_derivative(), &slope.squeeze_dim(1));
             }
-            let expected = Tensor::run_backward(&[(&value * &weights).sum(Kind::Double)], &parameters, true, false);
+            let expected =
+                Tensor::run_backward(&[(&value * &weights).sum(Kind::Double)], &parameters, true, false);
             for (ours, theirs) in linear.value_gradient(&weights).iter().zip(&expected) {
                 assert_close(ours, theirs);
             }
             let pairing = (&gradient * &direction).sum(Kind::Double);
             // Biases do not enter the slope; libtorch needs a zero path to them.
-            let anchored = pairing + parameters.iter().map(|p| p.sum(Kind::Double) * 0.0).fold(
-                Tensor::zeros([], OPTIONS),
-                |sum, term| sum + term,
-            );
+            let anchored = pairing
+                + parameters
+                    .iter()
+                    .map(|p| p.sum(Kind::Double) * 0.0)
+                    .fold(Tensor::zeros([], OPTIONS), |sum, term| sum + term);
             let expected = Tensor::run_backward(&[anchored], &parameters, false, false);
             for (ours, theirs) in linear.slope_gradient(&direction).iter().zip(&expected) {
                 assert_close(ours, theirs);

@@ -47,7 +47,10 @@ impl Network {
     }
 
     /// Takes given parameters; their number and shapes must be those of `architecture`.
-    pub fn from_parameters(architecture: Architecture, parameters: Vec<Tensor>) -> Result<Self, InvalidInput> {
+    pub fn from_parameters(
+        architecture: Architecture,
+        parameters: Vec<Tensor>,
+    ) -> Result<Self, InvalidInput> {
         architecture.validate()?;
         let shapes = architecture.parameter_shapes();
         if shapes.len() != parameters.len() {
@@ -55,7 +58,11 @@ impl Network {
         }
         for ((name, shape), tensor) in shapes.iter().zip(&parameters) {
             if tensor.size() != *shape {
-                return Err(InvalidInput::new(name, format!("{:?}", tensor.size()), format!("shape {shape:?}")));
+                return Err(InvalidInput::new(
+                    name,
+                    format!("{:?}", tensor.size()),
+                    format!("shape {shape:?}"),
+                ));
             }
         }
         Ok(Self { architecture, parameters })
@@ -114,7 +121,10 @@ impl Network {
             Features::Image { side, .. } => {
                 let mut image = x.reshape([batch, 1, *side, *side]);
                 for weight in self.convolutions() {
-                    image = image.conv2d(weight, None::<&Tensor>, 1, 3, 1, 1).relu().max_pool2d(2, 2, 0, 1, false);
+                    image = image
+                        .conv2d(weight, None::<&Tensor>, 1, 3, 1, 1)
+                        .relu()
+                        .max_pool2d(2, 2, 0, 1, false);
                 }
                 image.flatten(1, -1)
             }
@@ -152,7 +162,11 @@ impl Network {
             let mut slopes = Tensor::run_backward(&[value.sum(value.kind())], inputs, false, false);
             let time_derivative =
                 if self.architecture.time { slopes.remove(1).squeeze_dim(1) } else { value.zeros_like() };
-            Slope { value: value.detach(), gradient: slopes.remove(0), time_derivative: time_derivative.detach() }
+            Slope {
+                value: value.detach(),
+                gradient: slopes.remove(0),
+                time_derivative: time_derivative.detach(),
+            }
         })
     }
 

@@ -102,7 +102,11 @@ pub fn critic(
         let dual = dual_functional(kind, &to_f64(&values.narrow(0, generated_count, data_count)));
         let weights = Tensor::cat(
             &[
-                Tensor::full([generated_count], -1.0 / generated_count as f64, (Kind::Double, tch::Device::Cpu)),
+                Tensor::full(
+                    [generated_count],
+                    -1.0 / generated_count as f64,
+                    (Kind::Double, tch::Device::Cpu),
+                ),
                 Tensor::from_slice(&dual.weights),
             ],
             0,
@@ -247,7 +251,8 @@ fn differentiable(network: &Network) -> (Network, Vec<Tensor>) {
     let parameters: Vec<Tensor> =
         network.parameters().iter().map(|p| p.detach().copy().set_requires_grad(true)).collect();
     let copies = parameters.iter().map(Tensor::shallow_clone).collect();
-    let copy = Network::from_parameters(network.architecture().clone(), copies).expect("shapes of the same network");
+    let copy =
+        Network::from_parameters(network.architecture().clone(), copies).expect("shapes of the same network");
     (copy, parameters)
 }
 
@@ -281,7 +286,8 @@ mod tests {
     const FLOW: FlowSpecification = FlowSpecification { horizon: 2.0, steps: 4, lambda: 0.3 };
 
     fn network(architecture: Architecture, seed: u64) -> Network {
-        let mut network = Network::glorot(architecture, &mut Stream::new(seed, StreamLabel::PotentialInit), OPTIONS);
+        let mut network =
+            Network::glorot(architecture, &mut Stream::new(seed, StreamLabel::PotentialInit), OPTIONS);
         tch::manual_seed(seed as i64);
         for parameter in network.parameters_mut() {
             let noise = Tensor::randn_like(parameter) * 0.05;
@@ -313,7 +319,8 @@ mod tests {
     }
 
     fn assert_close(ours: &[Tensor], theirs: &[Tensor]) {
-        let norm = |list: &[Tensor]| list.iter().map(|t| f64_of(&t.square().sum(Kind::Double))).sum::<f64>().sqrt();
+        let norm =
+            |list: &[Tensor]| list.iter().map(|t| f64_of(&t.square().sum(Kind::Double))).sum::<f64>().sqrt();
         let difference: Vec<Tensor> = ours.iter().zip(theirs).map(|(a, b)| a - b).collect();
         let error = norm(&difference) / norm(theirs);
         assert!(error < 1e-10, "relative error {error}");
@@ -334,7 +341,8 @@ mod tests {
                         let slope = Tensor::run_backward(&[total], &[&x], true, true).remove(0);
                         let velocity = slope * (-1.0 / FLOW.lambda);
                         if case.has_kinetic_energy() {
-                            let energy = velocity.square().sum_dim_intlist(1, false, Kind::Double).mean(Kind::Double);
+                            let energy =
+                                velocity.square().sum_dim_intlist(1, false, Kind::Double).mean(Kind::Double);
                             loss = loss + energy * (0.5 * FLOW.lambda * FLOW.step());
                         }
                         x = x + velocity * FLOW.step();

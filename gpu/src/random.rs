@@ -79,8 +79,7 @@ impl Stream {
     /// Standard normals of the given `shape`, f32.
     pub fn normal(&mut self, shape: &[i64]) -> Tensor {
         let count = shape.iter().product::<i64>();
-        let values: Vec<f32> =
-            (0..count).map(|_| StandardNormal.sample(&mut self.generator)).collect();
+        let values: Vec<f32> = (0..count).map(|_| StandardNormal.sample(&mut self.generator)).collect();
         Tensor::from_slice(&values).reshape(shape)
     }
 
