@@ -1,0 +1,525 @@
+//! The coupled system (3.1) as one discrete convex problem, solved by an interior-point Newton method.
+//!
+//! Dual, concave in the terminal potential because the monotone scheme is a composition of concave non-decreasing maps:
+//!
+//! `max_phi { <rho_0, U^0[phi]> - ln sum_i pi_i e^{phi_i} : |D phi| <= 1 }`                       (`f = KL`)
+//!
+//! Primal, over walks of [`super::continuity`] from `rho_0` to `rho_T` and fluxes of [`super::lipschitz_barrier`]:
+//!
+//! `min { kinetic energy + KL(rho_T - D^T m | pi) + sum_i |m_i|_2 }`.
+//!
+//! Any `phi` gives a lower bound, and its own flow with any flux that ends at `eta = pi e^phi / Z` an upper bound; their
+//! difference certifies the result. The optimality conditions are the discrete mean-field game: Hamilton-Jacobi back
+//! from `phi`, continuity forward from `rho_0`, and `phi` the variational derivative of `D_KL^L(. | pi)` at `rho_T` (1.6).
+//!
+//! Newton's method follows the central path `tau_i c_i = mu` down to `mu = tolerance / (2 nodes)` (continuation), each
+//! step safeguarded by a line search on the concave barrier function, so it converges from any strictly admissible start.
+
+use ndarray::{Array1, Array2};
+use ndarray_linalg::{FactorizeC, SolveC, UPLO};
+
+use super::continuity::DensityFlow;
+use super::hamilton_jacobi::HamiltonJacobiScheme;
+use super::lipschitz_barrier as barrier;
+use super::stencil::Stencil;
+use super::value_curvature::dense_curvature;
+use crate::specification::{InvalidInput, ProximalParameters};
+
+/// A discrete mean-field game: scheme, source, target and Lipschitz constant.
+#[derive(Debug, Clone)]
+pub struct TimeDependentProblem {
+    scheme: HamiltonJacobiScheme,
+    lipschitz: f64,
+    source: Vec<f64>,
+    target: Vec<f64>,
+}
+
+impl TimeDependentProblem {
+    /// The game on `stencil` with viscosity `s >= 0`; `source` and `target` hold node weights of mass 1.
+    ///
+    /// More than 4096 nodes are refused: the Newton matrix is dense.
+    pub fn new(
+        stencil: Stencil,
+        parameters: ProximalParameters,
+        viscosity: f64,
+        source: Vec<f64>,
+        target: Vec<f64>,
+    ) -> Result<Self, InvalidInput> {
+        let ProximalParameters { lipschitz, lambda, horizon } = parameters;
+        Self::with_horizon(stencil, lipschitz, lambda, horizon, viscosity, source, target)
+    }
+
+    /// `D_KL^L(source | target)` alone: the same problem at horizon 0, without kinetic energy.
+    pub fn divergence(
+        stencil: Stencil,
+        lipschitz: f64,
+        source: Vec<f64>,
+        target: Vec<f64>,
+    ) -> Result<Self, InvalidInput> {
+        Self::with_horizon(stencil, lipschitz, 1.0, 0.0, 0.0, source, target)
+    }
+
+    fn with_horizon(
+        stencil: Stencil,
+        lipschitz: f64,
+        lambda: f64,
+        horizon: f64,
+        viscosity: f64,
+        source: Vec<f64>,
+        target: Vec<f64>,
+    ) -> Result<Self, InvalidInput> {
+        InvalidInput::require_positive("lipschitz", lipschitz)?;
+        stencil.require_density("source", &source)?;
+        stencil.require_density("target", &target)?;
+        if stencil.nodes() > MOST_NODES {
+            let allowed = format!("at most {MOST_NODES} for the time-dependent solver (dense Newton matrix)");
+            return Err(InvalidInput::new("nodes", stencil.nodes(), allowed));
+        }
+        let scheme = HamiltonJacobiScheme::new(stencil, lambda, horizon, viscosity, lipschitz)?;
+        Ok(Self { scheme, lipschitz, source, target })
+    }
+
+    /// The Hamilton-Jacobi scheme and its grid.
+    pub fn scheme(&self) -> &HamiltonJacobiScheme {
+        &self.scheme
+    }
+
+    /// Lipschitz constant `L`.
+    pub fn lipschitz(&self) -> f64 {
+        self.lipschitz
+    }
+
+    /// Source weights `rho_0`.
+    pub fn source(&self) -> &[f64] {
+        &self.source
+    }
+
+    /// Target weights `pi`.
+    pub fn target(&self) -> &[f64] {
+        &self.target
+    }
+
+    /// `(Lambda(phi), eta)` with `Lambda = ln sum pi e^phi` and `eta = pi e^phi / Z` (1.5).
+    pub fn log_partition(&self, potential: &[f64]) -> (f64, Vec<f64>) {
+        let largest = (0..potential.len())
+            .filter(|i| self.target[*i] > 0.0)
+            .fold(f64::NEG_INFINITY, |largest, i| largest.max(potential[i]));
+        let mut weights: Vec<f64> =
+            self.target.iter().zip(potential).map(|(q, phi)| if *q > 0.0 { q * (phi - largest).exp() } else { 0.0 }).collect();
+        let sum: f64 = weights.iter().sum();
+        weights.iter_mut().for_each(|weight| *weight /= sum);
+        (largest + sum.ln(), weights)
+    }
+
+    /// The dual value `<rho_0, U^0[phi]> - Lambda(phi)`: a lower bound when `|D phi| <= 1`.
+    pub fn dual_value(&self, terminal: &[f64]) -> f64 {
+        let potentials = self.scheme.solve(terminal);
+        dot(&self.source, &potentials[0]) - self.log_partition(terminal).0
+    }
+
+    /// Solves to a primal-dual gap of at most `tolerance (1 + |value|)`.
+    pub fn solve(&self, options: &TimeDependentOptions) -> Result<TimeDependentSolution, InvalidInput> {
+        options.check(self)?;
+        let stencil = self.scheme.stencil();
+        let nodes = stencil.nodes();
+        let mut terminal = match &options.start {
+            Start::Zero => vec![0.0; nodes],
+            Start::Potential(potential) => potential.clone(),
+        };
+        let mut point = self.evaluate(terminal.clone());
+        let mut multipliers = Vec::new();
+        let (mut best, mut history) = (None, Vec::new());
+        let mut path = f64::INFINITY;
+        let mut outcome = Outcome::IterationLimit;
+        for iteration in 0..=options.most_iterations {
+            if multipliers.is_empty() {
+                path = FIRST_PATH / nodes as f64;
+                multipliers = point.slack.iter().map(|c| path / c).collect();
+            }
+            let certificate = self.certify(&point, &multipliers);
+            history.push(certificate.upper - certificate.lower);
+            let better = best.as_ref().is_none_or(|best: &Certificate| certificate.gap() <= best.gap());
+            let last_path = options.tolerance / (2.0 * nodes as f64);
+            let allowed = options.tolerance * (1.0 + certificate.upper.abs());
+            let centred = self.optimality_error(&point, &multipliers, path);
+            if better {
+                best = Some(certificate);
+            }
+            if path <= last_path && history[iteration] <= allowed && centred <= 10.0 * path * nodes as f64 {
+                outcome = Outcome::Converged;
+                break;
+            }
+            if iteration == options.most_iterations {
+                break;
+            }
+            if centred <= CENTRED * path {
+                path = (0.1 * path).min(path.powf(1.5)).max(last_path);
+            }
+            let Some(direction) = self.newton_direction(&point, &multipliers, path) else {
+                outcome = Outcome::Stalled;
+                break;
+            };
+            let slopes = barrier::scaled_differences(stencil, self.lipschitz, &direction);
+            let toward: Vec<f64> = (0..nodes)
+                .map(|i| {
+                    let change: f64 = (0..slopes.len()).map(|a| point.differences[a][i] * slopes[a][i]).sum();
+                    path / point.slack[i] - multipliers[i] + multipliers[i] / point.slack[i] * change
+                })
+                .collect();
+            let step = barrier::step_to_boundary(&point.differences, &slopes, &point.slack);
+            match self.line_search(&point, &direction, step, path) {
+                Some(next) => point = next,
+                None => {
+                    outcome = Outcome::Stalled;
+                    break;
+                }
+            }
+            let dual_step = multipliers
+                .iter()
+                .zip(&toward)
+                .filter(|(_, change)| **change < 0.0)
+                .fold(1.0f64, |step, (tau, change)| step.min(-0.995 * tau / change));
+            for i in 0..nodes {
+                multipliers[i] += dual_step * toward[i];
+                // Keeps tau c within a wide band round mu, as the convergence theory of interior points asks.
+                let central = path / point.slack[i];
+                multipliers[i] = multipliers[i].clamp(central / BAND, central * BAND);
+            }
+        }
+        terminal.clone_from(&point.potentials[self.scheme.steps()]);
+        let certificate = best.expect("the loop certifies its first point");
+        Ok(self.assemble(certificate, outcome, history))
+    }
+
+    /// Everything that depends on the terminal potential alone.
+    fn evaluate(&self, terminal: Vec<f64>) -> Point {
+        let stencil = self.scheme.stencil();
+        let differences = barrier::scaled_differences(stencil, self.lipschitz, &terminal);
+        let slack = barrier::slacks(&differences);
+        let (log_partition, intermediate) = self.log_partition(&terminal);
+        let potentials = self.scheme.solve(&terminal);
+        let flow = self.scheme.flow(&potentials, &self.source);
+        let value = dot(&self.source, &potentials[0]) - log_partition;
+        Point { potentials, flow, intermediate, differences, slack, value }
+    }
+
+    /// The central-path function `dual + mu sum_i ln c_i`.
+    fn barrier_value(&self, point: &Point, path: f64) -> f64 {
+        point.value + path * point.slack.iter().map(|c| c.ln()).sum::<f64>()
+    }
+
+    /// `rho_T - eta - D^T (weight_i u_i)` for nodal weights.
+    fn stationarity(&self, point: &Point, weights: &[f64]) -> Vec<f64> {
+        let flux = scaled_flux(point, weights);
+        let removed = barrier::removed_mass(self.scheme.stencil(), self.lipschitz, &flux);
+        let last = &point.flow.weights[self.scheme.steps()];
+        (0..removed.len()).map(|i| last[i] - point.intermediate[i] - removed[i]).collect()
+    }
+
+    /// `max(|stationarity|_1, max_i |tau_i c_i - mu|)`.
+    fn optimality_error(&self, point: &Point, multipliers: &[f64], path: f64) -> f64 {
+        let stationarity: f64 = self.stationarity(point, multipliers).iter().map(|value| value.abs()).sum();
+        let complementarity = multipliers
+            .iter()
+            .zip(&point.slack)
+            .map(|(tau, c)| (tau * c - path).abs())
+            .fold(0.0, f64::max);
+        stationarity.max(complementarity)
+    }
+
+    /// Solves `(curvature + eta-curvature + constraint curvature) d = gradient of the barrier function`.
+    fn newton_direction(&self, point: &Point, multipliers: &[f64], path: f64) -> Option<Vec<f64>> {
+        let stencil = self.scheme.stencil();
+        let nodes = stencil.nodes();
+        let mut matrix = if self.scheme.steps() == 0 {
+            Array2::zeros((nodes, nodes))
+        } else {
+            dense_curvature(&self.scheme, &point.potentials, &point.flow.moving)
+        };
+        let eta = &point.intermediate;
+        for i in 0..nodes {
+            matrix[[i, i]] += eta[i];
+            for j in 0..nodes {
+                // The value ignores constants; the second term fixes them and leaves the direction's shape alone.
+                matrix[[i, j]] += 1.0 / (nodes * nodes) as f64 - eta[i] * eta[j];
+            }
+        }
+        barrier::add_constraint_curvature(
+            stencil,
+            self.lipschitz,
+            &point.differences,
+            &point.slack,
+            multipliers,
+            &mut matrix,
+        );
+        let central: Vec<f64> = point.slack.iter().map(|c| path / c).collect();
+        let gradient = Array1::from(self.stationarity(point, &central));
+        let ridge = 1e-15 * matrix.diag().iter().fold(0.0f64, |largest, value| largest.max(*value));
+        for attempt in 0..6 {
+            let solution =
+                matrix.factorizec(UPLO::Lower).and_then(|factor| factor.solvec(&gradient)).ok();
+            if let Some(direction) = solution.filter(|d| d.iter().all(|value| value.is_finite())) {
+                return Some(direction.to_vec());
+            }
+            matrix.diag_mut().iter_mut().for_each(|value| *value += ridge * 10f64.powi(attempt));
+        }
+        None
+    }
+
+    /// Backtracks until the barrier function grows by the usual fraction, or is flat to rounding.
+    fn line_search(&self, point: &Point, direction: &[f64], first: f64, path: f64) -> Option<Point> {
+        let start = self.barrier_value(point, path);
+        let central: Vec<f64> = point.slack.iter().map(|c| path / c).collect();
+        let slope = dot(&self.stationarity(point, &central), direction);
+        let noise = 100.0 * f64::EPSILON * (1.0 + start.abs());
+        let mut step = first;
+        for _ in 0..40 {
+            let terminal: Vec<f64> = point.potentials[self.scheme.steps()]
+                .iter()
+                .zip(direction)
+                .map(|(value, change)| value + step * change)
+                .collect();
+            let next = self.evaluate(terminal);
+            let inside = next.slack.iter().all(|c| *c > 0.0);
+            if inside && self.barrier_value(&next, path) >= start + 1e-4 * step * slope - noise {
+                return Some(next);
+            }
+            step *= 0.5;
+        }
+        None
+    }
+
+    /// Lower bound from the potential; upper bound from its flow and the flux `tau u`, completed to end exactly at `eta`.
+    fn certify(&self, point: &Point, multipliers: &[f64]) -> Certificate {
+        let stencil = self.scheme.stencil();
+        let mut flux = scaled_flux(point, multipliers);
+        let excess = self.stationarity(point, multipliers);
+        barrier::route_excess(stencil, self.lipschitz, &excess, &mut flux);
+        let divergence: f64 = point
+            .intermediate
+            .iter()
+            .zip(&self.target)
+            .filter(|(eta, _)| **eta > 0.0)
+            .map(|(eta, q)| eta * (eta / q).ln())
+            .sum();
+        let transport = barrier::flux_cost(&flux);
+        Certificate {
+            lower: point.value,
+            upper: point.flow.kinetic_energy + divergence + transport,
+            divergence,
+            transport,
+            flux,
+            point: point.clone(),
+        }
+    }
+
+    fn assemble(&self, certificate: Certificate, outcome: Outcome, gaps: Vec<f64>) -> TimeDependentSolution {
+        let Certificate { lower, upper, divergence, transport, flux, point } = certificate;
+        TimeDependentSolution {
+            lower,
+            upper,
+            kinetic_energy: point.flow.kinetic_energy,
+            divergence,
+            transport,
+            potentials: point.potentials,
+            flow: point.flow,
+            intermediate: point.intermediate,
+            flux,
+            outcome,
+            gaps,
+        }
+    }
+}
+
+/// How the solver starts and stops.
+#[derive(Debug, Clone)]
+pub struct TimeDependentOptions {
+    /// Gap to reach, relative to `1 + |value|`; also fixes the last `mu`.
+    pub tolerance: f64,
+    /// Limit on Newton steps.
+    pub most_iterations: usize,
+    /// First potential.
+    pub start: Start,
+}
+
+impl Default for TimeDependentOptions {
+    /// Gap `1e-9`, at most 200 Newton steps, from `phi = 0`.
+    fn default() -> Self {
+        Self { tolerance: 1e-9, most_iterations: 200, start: Start::Zero }
+    }
+}
+
+impl TimeDependentOptions {
+    fn check(&self, problem: &TimeDependentProblem) -> Result<(), InvalidInput> {
+        if !(self.tolerance >= 1e-13 && self.tolerance <= 1.0) {
+            return Err(InvalidInput::new("tolerance", self.tolerance, "1e-13 to 1"));
+        }
+        if let Start::Potential(potential) = &self.start {
+            let stencil = problem.scheme.stencil();
+            stencil.require_field("start", potential)?;
+            let slack = barrier::slacks(&barrier::scaled_differences(stencil, problem.lipschitz, potential));
+            if let Some(slack) = slack.iter().find(|c| **c <= 0.0) {
+                return Err(InvalidInput::new(
+                    "start",
+                    format!("slope {} L", (1.0 - 2.0 * slack).sqrt()),
+                    "slope strictly below L at every node",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// First potential of the method.
+#[derive(Debug, Clone)]
+pub enum Start {
+    /// `phi = 0`.
+    Zero,
+    /// A potential of slope strictly below `L` at every node.
+    Potential(Vec<f64>),
+}
+
+/// Why the method stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The certified gap reached the tolerance.
+    Converged,
+    /// The iteration limit came first.
+    IterationLimit,
+    /// No further progress in floating point; the certified bounds still hold.
+    Stalled,
+}
+
+/// The discrete mean-field game solved: potentials, densities and their certificate.
+#[derive(Debug, Clone)]
+pub struct TimeDependentSolution {
+    /// Dual value, a lower bound of the discrete optimum.
+    pub lower: f64,
+    /// Primal value, an upper bound.
+    pub upper: f64,
+    /// `lambda int int rho |v|^2 / 2`.
+    pub kinetic_energy: f64,
+    /// `KL(eta | pi)`.
+    pub divergence: f64,
+    /// `L W1(rho_T, eta)`, bounded above by the flux.
+    pub transport: f64,
+    /// `U^0, .., U^N`; `U^N` is the terminal potential.
+    pub potentials: Vec<Vec<f64>>,
+    /// `rho^0, .., rho^N` and the moving masses.
+    pub flow: DensityFlow,
+    /// `eta = pi e^phi / Z`.
+    pub intermediate: Vec<f64>,
+    /// Beckmann flux from `rho_T` to `eta`, one field per axis (units of [`super::lipschitz_barrier`]).
+    pub flux: Vec<Vec<f64>>,
+    /// Why the method stopped.
+    pub outcome: Outcome,
+    /// Certified gap after each Newton step.
+    pub gaps: Vec<f64>,
+}
+
+impl TimeDependentSolution {
+    /// `upper - lower`.
+    pub fn gap(&self) -> f64 {
+        self.upper - self.lower
+    }
+
+    /// Terminal potential `phi`.
+    pub fn terminal_potential(&self) -> &[f64] {
+        &self.potentials[self.potentials.len() - 1]
+    }
+
+    /// Generated weights `rho_T`.
+    pub fn generated(&self) -> &[f64] {
+        &self.flow.weights[self.flow.weights.len() - 1]
+    }
+
+    /// Largest `|sum rho^n - 1|` over time.
+    pub fn mass_error(&self) -> f64 {
+        self.flow.weights.iter().map(|w| (w.iter().sum::<f64>() - 1.0).abs()).fold(0.0, f64::max)
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Point {
+    potentials: Vec<Vec<f64>>,
+    flow: DensityFlow,
+    intermediate: Vec<f64>,
+    differences: Vec<Vec<f64>>,
+    slack: Vec<f64>,
+    value: f64,
+}
+
+#[derive(Debug, Clone)]
+struct Certificate {
+    lower: f64,
+    upper: f64,
+    divergence: f64,
+    transport: f64,
+    flux: Vec<Vec<f64>>,
+    point: Point,
+}
+
+impl Certificate {
+    fn gap(&self) -> f64 {
+        self.upper - self.lower
+    }
+}
+
+fn scaled_flux(point: &Point, weights: &[f64]) -> Vec<Vec<f64>> {
+    point.differences.iter().map(|u| u.iter().zip(weights).map(|(u, w)| u * w).collect()).collect()
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// The first `mu` times the number of nodes: the gap of the first central point, of the order of the values solved for.
+const FIRST_PATH: f64 = 0.1;
+/// `mu` falls once the optimality error is below this multiple of it.
+const CENTRED: f64 = 10.0;
+/// Allowed ratio between `tau c` and `mu`.
+const BAND: f64 = 1e8;
+/// A dense matrix of this many rows takes 128 MiB.
+const MOST_NODES: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn bump(stencil: &Stencil, centre: f64, width: f64) -> Vec<f64> {
+        let raw = stencil.sample(|x| {
+            let r2: f64 = x
+                .iter()
+                .map(|x| ((std::f64::consts::PI * (x - centre)).sin() / std::f64::consts::PI).powi(2))
+                .sum();
+            (-r2 / (2.0 * width * width)).exp() + 1e-6
+        });
+        let mass: f64 = raw.iter().sum();
+        raw.iter().map(|value| value / mass).collect()
+    }
+
+    fn problem(dimension: usize, side: usize, viscosity: f64, lipschitz: f64) -> TimeDependentProblem {
+        let stencil = Stencil::new(dimension, side).unwrap();
+        let (source, target) = (bump(&stencil, 0.3, 0.08), bump(&stencil, 0.6, 0.1));
+        let parameters = ProximalParameters::new(lipschitz, 1.0, 0.25).unwrap();
+        TimeDependentProblem::new(stencil, parameters, viscosity, source, target).unwrap()
+    }
+
+    #[test]
+    fn probe() {
+        for (dimension, side, viscosity, lipschitz) in
+            [(1, 64, 0.0, 1.0), (1, 64, 0.02, 1.0), (1, 256, 0.0, 1.0), (1, 256, 0.0, 4.0), (2, 16, 0.0, 1.0), (2, 16, 0.02, 1.0), (2, 24, 0.0, 3.0)]
+        {
+            let problem = problem(dimension, side, viscosity, lipschitz);
+            let start = std::time::Instant::now();
+            let solution = problem.solve(&TimeDependentOptions::default()).unwrap();
+            println!(
+                "d={dimension} n={side} s={viscosity} L={lipschitz} steps {} value {:.10} gap {:.2e} {:?} its {} {:.2}s K {:.4} KL {:.4} W {:.4}",
+                problem.scheme().steps(), solution.upper, solution.gap(), solution.outcome, solution.gaps.len(),
+                start.elapsed().as_secs_f64(), solution.kinetic_energy, solution.divergence, solution.transport
+            );
+            println!("   {:?}", solution.gaps.iter().map(|g| format!("{g:.0e}")).collect::<Vec<_>>().join(" "));
+        }
+    }
+}
