@@ -24,13 +24,13 @@ pub(super) fn shortlists(cost: &dyn GroundCost, p: &[f64], psi: &[f64], length: 
         .into_par_iter()
         .with_min_len(16)
         .map_init(
-            || (vec![0.0; psi.len()], Vec::with_capacity(length + 1)),
-            |(buffer, best), i| {
+            || Buffers { row: vec![0.0; psi.len()], minima: Vec::new(), best: Vec::with_capacity(length + 1) },
+            |Buffers { row: buffer, minima, best }, i| {
                 if p[i] <= 0.0 {
                     return Shortlist { entries: Vec::new(), least: f64::INFINITY };
                 }
                 let row = row_of(cost, i, buffer);
-                cheapest(row, psi, length, best);
+                cheapest(row, psi, length, minima, best);
                 Shortlist {
                     entries: best.iter().map(|&(_, j)| (j, row[j as usize])).collect(),
                     least: best.first().map_or(f64::INFINITY, |&(value, _)| value),
@@ -40,19 +40,37 @@ pub(super) fn shortlists(cost: &dyn GroundCost, p: &[f64], psi: &[f64], length: 
         .collect()
 }
 
-/// The `length` smallest `row[j] + psi[j]`, ascending, by chunks that are skipped when their minimum is too large.
-fn cheapest(row: &[f64], psi: &[f64], length: usize, best: &mut Vec<(f64, u32)>) {
+/// Work space of one thread.
+struct Buffers {
+    row: Vec<f64>,
+    minima: Vec<(f64, u32)>,
+    best: Vec<(f64, u32)>,
+}
+
+/// The `length` smallest `row[j] + psi[j]`, ascending, into `best`: chunks in the order of their minima, until a minimum
+/// is beyond the worst value kept. The `length`-th chunk minimum bounds the values that can matter.
+fn cheapest(row: &[f64], psi: &[f64], length: usize, minima: &mut Vec<(f64, u32)>, best: &mut Vec<(f64, u32)>) {
     best.clear();
+    minima.clear();
+    let chunks = row.chunks(CHUNK).zip(psi.chunks(CHUNK)).enumerate();
+    minima.extend(chunks.map(|(chunk, (costs, potentials))| (chunk_minimum(costs, potentials), chunk as u32)));
+    if minima.len() > length {
+        minima.select_nth_unstable_by(length - 1, |a, b| a.0.total_cmp(&b.0));
+        minima.truncate(length);
+    }
+    minima.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
     let mut bound = f64::INFINITY;
-    for (chunk, (costs, potentials)) in row.chunks(CHUNK).zip(psi.chunks(CHUNK)).enumerate() {
-        if chunk_minimum(costs, potentials) >= bound {
-            continue;
+    for &(minimum, chunk) in minima.iter() {
+        if minimum >= bound {
+            break;
         }
-        for (lane, (c, psi)) in costs.iter().zip(potentials).enumerate() {
-            let value = c + psi;
+        let start = chunk as usize * CHUNK;
+        let end = (start + CHUNK).min(row.len());
+        for j in start..end {
+            let value = row[j] + psi[j];
             if value < bound {
                 let place = best.partition_point(|&(other, _)| other <= value);
-                best.insert(place, (value, (chunk * CHUNK + lane) as u32));
+                best.insert(place, (value, j as u32));
                 best.truncate(length);
                 if best.len() == length {
                     bound = best[length - 1].0;
@@ -78,21 +96,37 @@ fn chunk_minimum(costs: &[f64], potentials: &[f64]) -> f64 {
     least.into_iter().chain(tail).fold(f64::INFINITY, f64::min)
 }
 
-/// `argmin_i (c_ij - phi_i)` over sources with `p_i > 0`, for each of the given targets: `(i, c_ij)`.
-pub(super) fn nearest_sources(cost: &dyn GroundCost, p: &[f64], phi: &[f64], targets: &[u32]) -> Vec<(u32, f64)> {
-    targets
-        .par_iter()
-        .map(|&j| {
-            let mut best = (f64::INFINITY, (0, 0.0));
-            for i in (0..p.len()).filter(|&i| p[i] > 0.0) {
-                let c = cost.entry(i, j as usize);
-                if c - phi[i] < best.0 {
-                    best = (c - phi[i], (i as u32, c));
+/// `argmin_i (c_ij - phi_i)` over sources with `p_i > 0`, for every target: `(i, c_ij)`; one pass by rows.
+pub(super) fn nearest_sources(cost: &dyn GroundCost, p: &[f64], phi: &[f64]) -> Vec<(u32, f64)> {
+    let m = cost.targets();
+    let nothing = || (vec![f64::INFINITY; m], vec![0_u32; m]);
+    let (_, nearest) = (0..cost.sources())
+        .into_par_iter()
+        .with_min_len(64)
+        .filter(|&i| p[i] > 0.0)
+        .fold(
+            || (nothing(), vec![0.0; m]),
+            |((mut least, mut nearest), mut buffer), i| {
+                let row = row_of(cost, i, &mut buffer);
+                for j in 0..m {
+                    if row[j] - phi[i] < least[j] {
+                        (least[j], nearest[j]) = (row[j] - phi[i], i as u32);
+                    }
+                }
+                ((least, nearest), buffer)
+            },
+        )
+        .map(|(state, _)| state)
+        .reduce(nothing, |(mut least, mut nearest), (other_least, other)| {
+            for j in 0..m {
+                // Ties go to the lower index, so that the order of reduction does not matter.
+                if (other_least[j], other[j]) < (least[j], nearest[j]) {
+                    (least[j], nearest[j]) = (other_least[j], other[j]);
                 }
             }
-            best.1
-        })
-        .collect()
+            (least, nearest)
+        });
+    nearest.into_iter().enumerate().map(|(j, i)| (i, cost.entry(i as usize, j))).collect()
 }
 
 #[cfg(test)]

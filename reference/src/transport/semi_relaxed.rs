@@ -216,7 +216,8 @@ fn exhaust(forest: &mut Forest<'_>, law: &TargetLaw<'_>, lists: &[Shortlist], ro
         for &(reduced, i, j, c) in &candidates {
             let (i, j) = (i as usize, j as usize);
             // Earlier pivots have moved the potentials: skip what has lost most of its promise.
-            if forest.reduced_cost(i, j, c) < (0.5 * reduced).min(-rounding) {
+            let bar = (0.5 * reduced).min(-rounding);
+            if forest.reduced_cost(i, j, c) < bar && forest.settled_reduced_cost(law, i, j, c) < bar {
                 forest.pivot(law, i, j, c);
                 pivots += 1;
             }
@@ -245,7 +246,7 @@ fn starting_potential(
     }
 }
 
-/// Plants the greedy forest of `psi`, then grows on the targets that attract mass at any price.
+/// Plants the entropic plan of `psi`, then grows on the targets that attract mass at any price.
 fn plant(
     forest: &mut Forest<'_>,
     cost: &dyn GroundCost,
@@ -255,10 +256,12 @@ fn plant(
     law: &TargetLaw<'_>,
     psi: &[f64],
 ) {
-    forest.plant(law, &start::greedy_forest(cost, p, q, generator, psi, 16), psi);
+    forest.plant(law, &start::entropic_plan(cost, p, q, generator, psi, 16), psi);
     if law.always_attracts() {
         let idle: Vec<u32> = (0..q.len() as u32).filter(|&j| q[j as usize] > 0.0 && forest.is_idle(j as usize)).collect();
-        for (&j, (i, c)) in idle.iter().zip(pricing::nearest_sources(cost, p, forest.phi(), &idle)) {
+        let nearest = if idle.is_empty() { Vec::new() } else { pricing::nearest_sources(cost, p, forest.phi()) };
+        for j in idle {
+            let (i, c) = nearest[j as usize];
             forest.pivot(law, i as usize, j as usize, c);
         }
     }
@@ -284,7 +287,9 @@ fn certify(
     let primal = certificate::primal_value(cost, q, generator, &plan);
     let mut potential = forest.psi().to_vec();
     let idle: Vec<u32> = (0..q.len() as u32).filter(|&j| forest.is_idle(j as usize)).collect();
-    for (&j, (i, c)) in idle.iter().zip(pricing::nearest_sources(cost, p, forest.phi(), &idle)) {
+    let nearest = if idle.is_empty() { Vec::new() } else { pricing::nearest_sources(cost, p, forest.phi()) };
+    for j in idle {
+        let (i, c) = nearest[j as usize];
         potential[j as usize] = forest.phi()[i as usize] - c;
     }
     let dual = certificate::dual_value(cost, p, q, generator, &potential);
