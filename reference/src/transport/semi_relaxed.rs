@@ -14,7 +14,7 @@ use super::certificate::{self, Bounds, SparsePlan};
 use super::cost::GroundCost;
 use super::forest::Forest;
 use super::law::TargetLaw;
-use super::pricing::{self, Shortlist};
+use super::pricing::{self, Pricer, Shortlist};
 use super::start;
 use crate::divergence::Generator;
 use crate::specification::{DivergenceKind, InvalidInput};
@@ -172,11 +172,12 @@ fn solve<'a>(
 
     let mut state = Progress { passes: 0, pivots: 0, gap_estimate: f64::INFINITY };
     let scale = forest.phi().iter().chain(forest.psi()).filter(|v| v.is_finite()).fold(1.0_f64, |a, v| a.max(v.abs()));
+    let mut pricer = Pricer::new(cost, p, options.shortlist);
     let outcome = loop {
         forest.refresh(&law);
-        let lists = pricing::shortlists(cost, p, forest.psi(), options.shortlist);
+        let lists = pricer.pass(forest.psi());
         state.passes += 1;
-        state.gap_estimate = violation(p, forest.phi(), &lists);
+        state.gap_estimate = violation(p, forest.phi(), lists);
         observe(&state);
         if state.gap_estimate <= 0.1 * options.tolerance {
             break Outcome::Converged;
@@ -185,7 +186,7 @@ fn solve<'a>(
             break Outcome::IterationLimit;
         }
         // Potentials carry a rounding error of a few eps of the largest one; smaller reduced costs mean nothing.
-        let pivots = exhaust(&mut forest, &law, &lists, 16.0 * f64::EPSILON * scale);
+        let pivots = exhaust(&mut forest, &law, lists, 16.0 * f64::EPSILON * scale);
         state.pivots += pivots;
         if pivots == 0 {
             break Outcome::Stalled;

@@ -8,7 +8,7 @@ use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::cost::{DenseCost, GroundCost};
-use super::pricing::{self, Shortlist};
+use super::pricing::{self, Pricer, Shortlist};
 use crate::divergence::{Generator, generalised_cumulant};
 
 /// Thinning between levels; the coarser problem costs about `RATIO^-2` of the finer.
@@ -66,7 +66,8 @@ pub(super) fn entropic_plan(
     shortlist: usize,
 ) -> Vec<(u32, u32, f64, f64)> {
     let admissible: Vec<f64> = psi.iter().zip(q).map(|(psi, q)| if *q > 0.0 { *psi } else { f64::INFINITY }).collect();
-    let lists = pricing::shortlists(cost, p, &admissible, shortlist);
+    let mut pricer = Pricer::new(cost, p, shortlist);
+    let lists = pricer.pass(&admissible);
     let phi: Vec<f64> = lists.iter().map(|list| list.least).collect();
     let wanted = generalised_cumulant(generator, psi, q).weights;
 
@@ -83,7 +84,7 @@ pub(super) fn entropic_plan(
     arcs.retain(|arc| arc.3.is_finite() && wanted[arc.1 as usize] > 0.0);
     arcs.sort_unstable_by_key(|arc| (arc.0, arc.1));
 
-    let temperature = typical_reduced_cost(&lists, &admissible);
+    let temperature = typical_reduced_cost(lists, &admissible);
     let kernel: Vec<f64> = arcs.iter().map(|arc| (-arc.3 / temperature).exp()).collect();
     let mut rows = vec![0.0; p.len()];
     let mut columns = vec![1.0; q.len()];
@@ -99,7 +100,7 @@ pub(super) fn entropic_plan(
         }
         columns.iter_mut().zip(&wanted).for_each(|(sum, wanted)| *sum = if *sum > 0.0 { wanted / *sum } else { 0.0 });
     }
-    rows_of_mass(p, &lists, &arcs, &kernel, &columns)
+    rows_of_mass(p, lists, &arcs, &kernel, &columns)
 }
 
 /// Normalises `kernel * columns` to rows `p`, without negligible entries; a row that vanished takes its cheapest arc.
