@@ -76,6 +76,12 @@ pub fn load(choice: DatasetChoice, folder: Option<&Path>, seed: u64) -> Result<D
     }
 }
 
+/// The data set that needs neither a name nor a download: `$PROXFLOW_MNIST`, `data/mnist`, the cache.
+pub fn at_hand() -> Result<Option<Dataset>, Failure> {
+    let read = |folder: PathBuf| read(&folder).map_err(|error| Failure::BadInput(error.to_string()));
+    existing(None).map(read).transpose()
+}
+
 /// The first folder that holds the data set, in the order of resolution.
 fn existing(folder: Option<&Path>) -> Option<PathBuf> {
     let holds = |folder: &PathBuf| {

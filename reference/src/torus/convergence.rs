@@ -69,10 +69,8 @@ pub fn scheme_orders(
         let potentials: Vec<Vec<f64>> =
             (0..=scheme.steps()).map(|n| exact(n as f64 * scheme.time_step())).collect();
         let flow = scheme.flow(&potentials, &solution.weights(stencil, 0.0));
-        density_errors.push(l1_distance(
-            &flow.weights[scheme.steps()],
-            &solution.weights(stencil, parameters.horizon),
-        ));
+        density_errors
+            .push(l1_distance(&flow.weights[scheme.steps()], &solution.weights(stencil, parameters.horizon)));
     }
     Ok([
         ConvergenceTable::new(format!("{name}: Hamilton-Jacobi, sup U(.,0)"), 1.0, grids, potential_errors),
@@ -112,10 +110,13 @@ pub fn sup_distance(a: &[f64], b: &[f64]) -> f64 {
 
 /// `min_c max_i |a_i - b_i - c|`.
 pub fn sup_distance_modulo_constant(a: &[f64], b: &[f64]) -> f64 {
-    let (low, high) = a.iter().zip(b).map(|(a, b)| a - b).fold(
-        (f64::INFINITY, f64::NEG_INFINITY),
-        |(low, high), difference| (low.min(difference), high.max(difference)),
-    );
+    let (low, high) = a
+        .iter()
+        .zip(b)
+        .map(|(a, b)| a - b)
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), difference| {
+            (low.min(difference), high.max(difference))
+        });
     0.5 * (high - low)
 }
 
@@ -139,7 +140,12 @@ mod tests {
     fn probe() {
         let show = |tables: [ConvergenceTable; 2]| {
             for t in tables {
-                println!("{:50} {:?} order {:.3}", t.name, t.errors.iter().map(|e| format!("{e:.2e}")).collect::<Vec<_>>(), t.order);
+                println!(
+                    "{:50} {:?} order {:.3}",
+                    t.name,
+                    t.errors.iter().map(|e| format!("{e:.2e}")).collect::<Vec<_>>(),
+                    t.order
+                );
             }
         };
         let parameters = ProximalParameters { lipschitz: 1.0, lambda: 1.0, horizon: 0.3 };
@@ -156,7 +162,7 @@ mod tests {
         show(game_orders("cole", &ColeHopfGame::example(), 1, &g).unwrap());
         show(game_orders("straight", &StraightLineGame::example(), 1, &g).unwrap());
         show(game_orders("active", &ActiveLipschitzGame::example(), 1, &g).unwrap());
-        show(game_orders("cole2", &ColeHopfGame::example(), 2, &[6,8,12,16]).unwrap());
-        show(game_orders("straight2", &StraightLineGame::example(), 2, &[6,8,12,16]).unwrap());
+        show(game_orders("cole2", &ColeHopfGame::example(), 2, &[6, 8, 12, 16]).unwrap());
+        show(game_orders("straight2", &StraightLineGame::example(), 2, &[6, 8, 12, 16]).unwrap());
     }
 }

@@ -91,9 +91,8 @@ pub fn add_constraint_curvature(
         for a in 0..axes {
             for b in 0..axes {
                 let identity = if a == b { 1.0 } else { 0.0 };
-                let weight = scale
-                    * multipliers[i]
-                    * (identity + differences[a][i] * differences[b][i] / slack[i]);
+                let weight =
+                    scale * multipliers[i] * (identity + differences[a][i] * differences[b][i] / slack[i]);
                 let (next_a, next_b) = (stencil.forward(a)[i] as usize, stencil.forward(b)[i] as usize);
                 matrix[[next_a, next_b]] += weight;
                 matrix[[i, i]] += weight;
@@ -139,8 +138,7 @@ mod tests {
         let differences = scaled_differences(&stencil, 1.3, &potential);
         let left: f64 =
             (0..2).map(|a| differences[a].iter().zip(&flux[a]).map(|(u, m)| u * m).sum::<f64>()).sum();
-        let right: f64 =
-            removed_mass(&stencil, 1.3, &flux).iter().zip(&potential).map(|(r, p)| r * p).sum();
+        let right: f64 = removed_mass(&stencil, 1.3, &flux).iter().zip(&potential).map(|(r, p)| r * p).sum();
         assert!((left - right).abs() < 1e-12);
     }
 

@@ -104,8 +104,12 @@ impl TimeDependentProblem {
         let largest = (0..potential.len())
             .filter(|i| self.target[*i] > 0.0)
             .fold(f64::NEG_INFINITY, |largest, i| largest.max(potential[i]));
-        let mut weights: Vec<f64> =
-            self.target.iter().zip(potential).map(|(q, phi)| if *q > 0.0 { q * (phi - largest).exp() } else { 0.0 }).collect();
+        let mut weights: Vec<f64> = self
+            .target
+            .iter()
+            .zip(potential)
+            .map(|(q, phi)| if *q > 0.0 { q * (phi - largest).exp() } else { 0.0 })
+            .collect();
         let sum: f64 = weights.iter().sum();
         weights.iter_mut().for_each(|weight| *weight /= sum);
         (largest + sum.ln(), weights)
@@ -219,11 +223,8 @@ impl TimeDependentProblem {
     /// `max(|stationarity|_1, max_i |tau_i c_i - mu|)`.
     fn optimality_error(&self, point: &Point, multipliers: &[f64], path: f64) -> f64 {
         let stationarity: f64 = self.stationarity(point, multipliers).iter().map(|value| value.abs()).sum();
-        let complementarity = multipliers
-            .iter()
-            .zip(&point.slack)
-            .map(|(tau, c)| (tau * c - path).abs())
-            .fold(0.0, f64::max);
+        let complementarity =
+            multipliers.iter().zip(&point.slack).map(|(tau, c)| (tau * c - path).abs()).fold(0.0, f64::max);
         stationarity.max(complementarity)
     }
 
@@ -256,8 +257,7 @@ impl TimeDependentProblem {
         let gradient = Array1::from(self.stationarity(point, &central));
         let ridge = 1e-15 * matrix.diag().iter().fold(0.0f64, |largest, value| largest.max(*value));
         for attempt in 0..6 {
-            let solution =
-                matrix.factorizec(UPLO::Lower).and_then(|factor| factor.solvec(&gradient)).ok();
+            let solution = matrix.factorizec(UPLO::Lower).and_then(|factor| factor.solvec(&gradient)).ok();
             if let Some(direction) = solution.filter(|d| d.iter().all(|value| value.is_finite())) {
                 return Some(direction.to_vec());
             }
@@ -508,18 +508,34 @@ mod tests {
 
     #[test]
     fn probe() {
-        for (dimension, side, viscosity, lipschitz) in
-            [(1, 64, 0.0, 1.0), (1, 64, 0.02, 1.0), (1, 256, 0.0, 1.0), (1, 256, 0.0, 4.0), (2, 16, 0.0, 1.0), (2, 16, 0.02, 1.0), (2, 24, 0.0, 3.0)]
-        {
+        for (dimension, side, viscosity, lipschitz) in [
+            (1, 64, 0.0, 1.0),
+            (1, 64, 0.02, 1.0),
+            (1, 256, 0.0, 1.0),
+            (1, 256, 0.0, 4.0),
+            (2, 16, 0.0, 1.0),
+            (2, 16, 0.02, 1.0),
+            (2, 24, 0.0, 3.0),
+        ] {
             let problem = problem(dimension, side, viscosity, lipschitz);
             let start = std::time::Instant::now();
             let solution = problem.solve(&TimeDependentOptions::default()).unwrap();
             println!(
                 "d={dimension} n={side} s={viscosity} L={lipschitz} steps {} value {:.10} gap {:.2e} {:?} its {} {:.2}s K {:.4} KL {:.4} W {:.4}",
-                problem.scheme().steps(), solution.upper, solution.gap(), solution.outcome, solution.gaps.len(),
-                start.elapsed().as_secs_f64(), solution.kinetic_energy, solution.divergence, solution.transport
+                problem.scheme().steps(),
+                solution.upper,
+                solution.gap(),
+                solution.outcome,
+                solution.gaps.len(),
+                start.elapsed().as_secs_f64(),
+                solution.kinetic_energy,
+                solution.divergence,
+                solution.transport
             );
-            println!("   {:?}", solution.gaps.iter().map(|g| format!("{g:.0e}")).collect::<Vec<_>>().join(" "));
+            println!(
+                "   {:?}",
+                solution.gaps.iter().map(|g| format!("{g:.0e}")).collect::<Vec<_>>().join(" ")
+            );
         }
     }
 }

@@ -171,7 +171,12 @@ fn solve<'a>(
     plant(&mut forest, cost, p, q, generator, &law, &psi);
 
     let mut state = Progress { passes: 0, pivots: 0, gap_estimate: f64::INFINITY };
-    let scale = forest.phi().iter().chain(forest.psi()).filter(|v| v.is_finite()).fold(1.0_f64, |a, v| a.max(v.abs()));
+    let scale = forest
+        .phi()
+        .iter()
+        .chain(forest.psi())
+        .filter(|v| v.is_finite())
+        .fold(1.0_f64, |a, v| a.max(v.abs()));
     let mut pricer = Pricer::new(cost, p, options.shortlist);
     let outcome = loop {
         forest.refresh(&law);
@@ -259,8 +264,10 @@ fn plant(
 ) {
     forest.plant(law, &start::entropic_plan(cost, p, q, generator, psi, 16), psi);
     if law.always_attracts() {
-        let idle: Vec<u32> = (0..q.len() as u32).filter(|&j| q[j as usize] > 0.0 && forest.is_idle(j as usize)).collect();
-        let nearest = if idle.is_empty() { Vec::new() } else { pricing::nearest_sources(cost, p, forest.phi()) };
+        let idle: Vec<u32> =
+            (0..q.len() as u32).filter(|&j| q[j as usize] > 0.0 && forest.is_idle(j as usize)).collect();
+        let nearest =
+            if idle.is_empty() { Vec::new() } else { pricing::nearest_sources(cost, p, forest.phi()) };
         for j in idle {
             let (i, c) = nearest[j as usize];
             forest.pivot(law, i as usize, j as usize, c);

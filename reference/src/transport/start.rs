@@ -65,7 +65,8 @@ pub(super) fn entropic_plan(
     psi: &[f64],
     shortlist: usize,
 ) -> Vec<(u32, u32, f64, f64)> {
-    let admissible: Vec<f64> = psi.iter().zip(q).map(|(psi, q)| if *q > 0.0 { *psi } else { f64::INFINITY }).collect();
+    let admissible: Vec<f64> =
+        psi.iter().zip(q).map(|(psi, q)| if *q > 0.0 { *psi } else { f64::INFINITY }).collect();
     let mut pricer = Pricer::new(cost, p, shortlist);
     let lists = pricer.pass(&admissible);
     let phi: Vec<f64> = lists.iter().map(|list| list.least).collect();
@@ -74,7 +75,9 @@ pub(super) fn entropic_plan(
     // Candidate arcs (i, j, c, reduced cost), grouped by source.
     let mut arcs: Vec<(u32, u32, f64, f64)> = Vec::new();
     for (i, list) in lists.iter().enumerate() {
-        arcs.extend(list.entries.iter().map(|&(j, c)| (i as u32, j, c, c + admissible[j as usize] - list.least)));
+        arcs.extend(
+            list.entries.iter().map(|&(j, c)| (i as u32, j, c, c + admissible[j as usize] - list.least)),
+        );
     }
     for (j, (i, c)) in pricing::nearest_sources(cost, p, &phi).into_iter().enumerate() {
         if wanted[j] > 0.0 && lists[i as usize].entries.iter().all(|&(other, _)| other as usize != j) {
@@ -98,7 +101,10 @@ pub(super) fn entropic_plan(
         for (arc, k) in arcs.iter().zip(&kernel) {
             columns[arc.1 as usize] += k * rows[arc.0 as usize];
         }
-        columns.iter_mut().zip(&wanted).for_each(|(sum, wanted)| *sum = if *sum > 0.0 { wanted / *sum } else { 0.0 });
+        columns
+            .iter_mut()
+            .zip(&wanted)
+            .for_each(|(sum, wanted)| *sum = if *sum > 0.0 { wanted / *sum } else { 0.0 });
     }
     rows_of_mass(p, lists, &arcs, &kernel, &columns)
 }
@@ -135,7 +141,9 @@ fn rows_of_mass(
 fn typical_reduced_cost(lists: &[Shortlist], psi: &[f64]) -> f64 {
     let mut reduced: Vec<f64> = lists
         .iter()
-        .filter_map(|list| list.entries.get(3).or(list.entries.last()).map(|&(j, c)| c + psi[j as usize] - list.least))
+        .filter_map(|list| {
+            list.entries.get(3).or(list.entries.last()).map(|&(j, c)| c + psi[j as usize] - list.least)
+        })
         .filter(|value| value.is_finite() && *value > 0.0)
         .collect();
     reduced.sort_unstable_by(f64::total_cmp);

@@ -3,6 +3,8 @@
 #[cfg(feature = "torch")]
 mod evaluate;
 #[cfg(feature = "torch")]
+mod exact;
+#[cfg(feature = "torch")]
 mod measure;
 #[cfg(feature = "torch")]
 mod options;

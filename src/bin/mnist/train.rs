@@ -359,7 +359,8 @@ fn progress_bar(length: u64, position: u64) -> ProgressBar {
     bar
 }
 
-fn tensor_of(images: &Images) -> Result<Tensor, Failure> {
+/// Pixels as a host tensor `(n, 784)`.
+pub fn tensor_of(images: &Images) -> Result<Tensor, Failure> {
     let (rows, columns) = images.pixels.dim();
     let pixels = images.pixels.as_standard_layout();
     let slice = pixels.as_slice().ok_or_else(|| Failure::Run("images are not contiguous".to_owned()))?;
