@@ -173,16 +173,7 @@ fn solve<'a>(
     let mut state = Progress { passes: 0, pivots: 0, gap_estimate: f64::INFINITY };
     let scale = forest.phi().iter().chain(forest.psi()).filter(|v| v.is_finite()).fold(1.0_f64, |a, v| a.max(v.abs()));
     let mut pricer = Pricer::new(cost, p, options.shortlist);
-    // First the best plan for the marginals of the start, then the marginals as well.
-    loop {
-        let lists = pricer.pass(forest.psi());
-        state.passes += 1;
-        let pivots = exhaust(&mut forest, &law, lists, Reach::SameTree, 16.0 * f64::EPSILON * scale);
-        state.pivots += pivots;
-        if pivots <= p.len() / 64 || state.passes >= options.maximum_passes {
-            break;
-        }
-    }
+    forest.settle_all(&law);
     grow_on_idle_targets(&mut forest, cost, p, q, &law);
     let outcome = loop {
         forest.retighten_all(&law);
@@ -287,7 +278,7 @@ fn plant(
     law: &TargetLaw<'_>,
     psi: &[f64],
 ) {
-    forest.plant(law, &start::entropic_plan(cost, p, q, generator, psi, 16), psi);
+    forest.plant(law, &start::greedy_forest(cost, p, q, generator, psi, 16), psi);
 }
 
 /// Hangs every idle target that attracts mass at any price on its cheapest source.
