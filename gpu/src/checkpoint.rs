@@ -52,6 +52,8 @@ pub struct Model {
     pub flow: FlowSpecification,
     /// Lipschitz constant `L`.
     pub lipschitz: f64,
+    /// The source law is uniform on `[low, high)^d`; the published `[0, 0.5]` where the checkpoint does not say.
+    pub source: [f64; 2],
 }
 
 /// What a resumed run needs beyond tensors.
@@ -84,7 +86,8 @@ impl Trainer {
             noise_stream: self.noise_stream.state(),
         };
         let mut tensors = Vec::new();
-        let mut metadata = flow_metadata(self.flow(), self.configuration.lipschitz);
+        let mut metadata =
+            flow_metadata(self.flow(), self.configuration.lipschitz, self.configuration.source);
         for (prefix, network, optimiser) in [
             (NETWORKS[0], &self.potential, &self.potential_optimiser),
             (NETWORKS[1], &self.discriminator, &self.critic_optimiser),
@@ -174,19 +177,20 @@ impl Model {
         let mut tensors = Vec::new();
         collect(&mut tensors, "potential.", &self.potential, self.potential.parameters());
         collect(&mut tensors, "discriminator.", &self.discriminator, self.discriminator.parameters());
-        let mut metadata = flow_metadata(self.flow, self.lipschitz);
+        let mut metadata = flow_metadata(self.flow, self.lipschitz, self.source);
         metadata
             .insert("architectures".to_owned(), architectures(&self.potential, &self.discriminator, path)?);
         write(path, &tensors, metadata)
     }
 }
 
-fn flow_metadata(flow: FlowSpecification, lipschitz: f64) -> HashMap<String, String> {
+fn flow_metadata(flow: FlowSpecification, lipschitz: f64, source: [f64; 2]) -> HashMap<String, String> {
     [
         ("horizon", flow.horizon.to_string()),
         ("steps", flow.steps.to_string()),
         ("lambda", flow.lambda.to_string()),
         ("lipschitz", lipschitz.to_string()),
+        ("source", format!("{},{}", source[0], source[1])),
     ]
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value))
@@ -293,6 +297,7 @@ fn model_of(
     }
     let flow = FlowSpecification::new(number("horizon")?, steps as usize, number("lambda")?)?;
     let lipschitz = number("lipschitz")?;
+    let source = source_of(metadata.get("source").map_or("0,0.5", String::as_str))?;
     let (potential, discriminator) = match metadata.get("architectures") {
         Some(text) => {
             let both: Architectures = serde_json::from_str(text).map_err(|error| {
@@ -307,7 +312,18 @@ fn model_of(
         discriminator: network_of(tensors, NETWORKS[1], discriminator, options)?,
         flow,
         lipschitz,
+        source,
     })
+}
+
+/// `low,high` of a uniform source law.
+fn source_of(text: &str) -> Result<[f64; 2], InvalidInput> {
+    let numbers: Vec<f64> =
+        text.split(',').filter_map(|part| part.parse().ok()).filter(|n: &f64| n.is_finite()).collect();
+    match numbers.as_slice() {
+        [low, high] if low < high => Ok([*low, *high]),
+        _ => Err(InvalidInput::new("source", text, "low,high with low < high")),
+    }
 }
 
 fn network_of(
@@ -456,7 +472,7 @@ mod tests {
             OPTIONS,
         )
         .unwrap();
-        let metadata = || flow_metadata(model.flow, 1.0);
+        let metadata = || flow_metadata(model.flow, 1.0, [0.0, 0.5]);
         let mut tensors = Vec::new();
         collect(&mut tensors, "potential.", &model.potential, model.potential.parameters());
         write(&path, &tensors, metadata()).unwrap();
@@ -476,6 +492,12 @@ mod tests {
 
         write(&path, &tensors, HashMap::new()).unwrap();
         assert!(load().unwrap_err().contains("steps: missing"));
+        write(&path, &tensors, metadata()).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let end = bytes.len();
+        bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+        std::fs::write(&path, &bytes).unwrap();
+        assert!(load().unwrap_err().contains("NaN or infinite"));
         write(&path, &tensors, metadata()).unwrap();
         assert_eq!(load().unwrap().potential.architecture(), trainer.potential.architecture());
         let error = Trainer::resume(&path, &data(), Source::Uniform, OPTIONS).err().unwrap();

@@ -38,9 +38,6 @@ pub struct Arguments {
     /// Size of the random training subset for --exact
     #[arg(long, default_value_t = 6000)]
     train_size: usize,
-    /// Source law: uniform on [LOW, HIGH)
-    #[arg(long, value_delimiter = ',', num_args = 1, default_values_t = [0.0, 0.5])]
-    source: Vec<f64>,
     /// Arithmetic of the indicators
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     precision: Precision,
@@ -74,7 +71,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let dataset = dataset(&arguments)?;
     let dimension = model.potential.architecture().dimension();
     let mut stream = Stream::new(arguments.seed, StreamLabel::Evaluation);
-    let (low, high) = (arguments.source[0], arguments.source[1]);
+    let [low, high] = model.source;
     let x0 = place(&stream.uniform(arguments.samples as i64, dimension, low, high), (kind, device));
 
     let finest = arguments.steps.iter().copied().max().unwrap_or(model.flow.steps);
@@ -158,10 +155,7 @@ fn check(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.train_size == 0 {
         return Err(Failure::bad_input("train-size", 0, ">= 1"));
     }
-    match arguments.source.as_slice() {
-        [low, high] if low.is_finite() && high.is_finite() && low < high => Ok(()),
-        other => Err(Failure::bad_input("source", format!("{other:?}"), "LOW,HIGH with LOW < HIGH")),
-    }
+    Ok(())
 }
 
 /// With `--exact` a data set is needed; without, one that is at hand is used for the Lipschitz check.
@@ -169,7 +163,7 @@ fn dataset(arguments: &Arguments) -> Result<Option<Dataset>, Failure> {
     let choice = arguments.data.dataset.as_deref().unwrap_or("auto").parse()?;
     let folder = arguments.data.data.as_deref();
     if arguments.exact || folder.is_some() || arguments.data.dataset.is_some() {
-        let dataset = resolve::load(choice, folder, arguments.seed)?;
+        let dataset = resolve::load(choice, folder, arguments.seed, arguments.train_size)?;
         eprintln!("data: {} ({})", dataset.name, dataset.origin);
         return Ok(Some(dataset));
     }

@@ -67,10 +67,11 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     let dimension = model.potential.architecture().dimension();
     let mut stream = Stream::new(arguments.seed, StreamLabel::Evaluation);
+    let [low, high] = model.source;
     let mut images = Array2::<f32>::zeros((arguments.count, dimension as usize));
     for mut rows in images.axis_chunks_iter_mut(ndarray::Axis(0), 1000) {
         let count = rows.nrows();
-        let x0 = place(&stream.uniform(count as i64, dimension, 0.0, 0.5), (Kind::Float, device));
+        let x0 = place(&stream.uniform(count as i64, dimension, low, high), (Kind::Float, device));
         let end = to_host(&flow::endpoint(&model.potential, &x0, model.flow.with_steps(steps)));
         rows.iter_mut().zip(end).for_each(|(pixel, value)| *pixel = value);
     }

@@ -171,7 +171,12 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let device = options::prepare_device(choice, configuration.threads)?;
     device::keep_freed_memory();
     let seed = configuration.training.seed;
-    let dataset = resolve::load(configuration.dataset.parse()?, configuration.data.as_deref(), seed)?;
+    let dataset = resolve::load(
+        configuration.dataset.parse()?,
+        configuration.data.as_deref(),
+        seed,
+        configuration.train_size,
+    )?;
     eprintln!(
         "data: {} ({}), {} of {} images; device: {}",
         dataset.name,
