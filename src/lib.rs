@@ -5,3 +5,4 @@
 
 pub mod array_file;
 pub mod command;
+pub mod illustration;
