@@ -26,7 +26,7 @@ fn main() {
     let (p, q) = (bump(0.3, 0.08), bump(0.7, 0.12));
     let cost = DenseCost::new(cost).unwrap();
     for (name, p, q) in [("bump", p.clone(), q.clone()), ("uniform->bump", vec![1.0 / nodes as f64; nodes], q.clone()), ("bump->uniform", p, vec![1.0 / nodes as f64; nodes])] {
-        for kind in [DivergenceKind::KullbackLeibler, DivergenceKind::ChiSquared, DivergenceKind::JensenShannon] {
+        for kind in [DivergenceKind::KullbackLeibler] {
             let s = semi_relaxed_transport(&cost, &p, &q, kind, &SemiRelaxedOptions::default()).unwrap();
             println!("{name} {kind} {:.3} s gap {:.1e} value {:.6} passes {} pivots {} {:?}", s.seconds, s.gap(), s.upper, s.passes, s.iterations, s.outcome);
         }

@@ -8,6 +8,7 @@ pub mod cost;
 mod distance;
 mod forest;
 mod law;
+mod links;
 mod pricing;
 pub mod semi_relaxed;
 mod start;

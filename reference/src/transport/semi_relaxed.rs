@@ -14,7 +14,7 @@ use super::certificate::{self, Bounds, SparsePlan};
 use super::cost::GroundCost;
 use super::forest::Forest;
 use super::law::TargetLaw;
-use super::pricing::{self, Shortlist};
+use super::pricing::{self, Pricer, Shortlist};
 use super::start;
 use crate::divergence::Generator;
 use crate::specification::{DivergenceKind, InvalidInput};
@@ -172,11 +172,12 @@ fn solve<'a>(
 
     let mut state = Progress { passes: 0, pivots: 0, gap_estimate: f64::INFINITY };
     let scale = forest.phi().iter().chain(forest.psi()).filter(|v| v.is_finite()).fold(1.0_f64, |a, v| a.max(v.abs()));
+    let mut pricer = Pricer::new(cost, p, options.shortlist);
     let outcome = loop {
         forest.refresh(&law);
-        let lists = pricing::shortlists(cost, p, forest.psi(), options.shortlist);
+        let lists = pricer.pass(forest.psi());
         state.passes += 1;
-        state.gap_estimate = violation(p, forest.phi(), &lists);
+        state.gap_estimate = violation(p, forest.phi(), lists);
         observe(&state);
         if state.gap_estimate <= 0.1 * options.tolerance {
             break Outcome::Converged;
@@ -185,7 +186,7 @@ fn solve<'a>(
             break Outcome::IterationLimit;
         }
         // Potentials carry a rounding error of a few eps of the largest one; smaller reduced costs mean nothing.
-        let pivots = exhaust(&mut forest, &law, &lists, 16.0 * f64::EPSILON * scale);
+        let pivots = exhaust(&mut forest, &law, lists, 16.0 * f64::EPSILON * scale);
         state.pivots += pivots;
         if pivots == 0 {
             break Outcome::Stalled;
@@ -216,7 +217,8 @@ fn exhaust(forest: &mut Forest<'_>, law: &TargetLaw<'_>, lists: &[Shortlist], ro
         for &(reduced, i, j, c) in &candidates {
             let (i, j) = (i as usize, j as usize);
             // Earlier pivots have moved the potentials: skip what has lost most of its promise.
-            if forest.reduced_cost(i, j, c) < (0.5 * reduced).min(-rounding) {
+            let bar = (0.5 * reduced).min(-rounding);
+            if forest.reduced_cost(i, j, c) < bar && forest.settled_reduced_cost(law, i, j, c) < bar {
                 forest.pivot(law, i, j, c);
                 pivots += 1;
             }
@@ -245,7 +247,7 @@ fn starting_potential(
     }
 }
 
-/// Plants the greedy forest of `psi`, then grows on the targets that attract mass at any price.
+/// Plants the entropic plan of `psi`, then grows on the targets that attract mass at any price.
 fn plant(
     forest: &mut Forest<'_>,
     cost: &dyn GroundCost,
@@ -255,10 +257,12 @@ fn plant(
     law: &TargetLaw<'_>,
     psi: &[f64],
 ) {
-    forest.plant(law, &start::greedy_forest(cost, p, q, generator, psi, 16), psi);
+    forest.plant(law, &start::entropic_plan(cost, p, q, generator, psi, 16), psi);
     if law.always_attracts() {
         let idle: Vec<u32> = (0..q.len() as u32).filter(|&j| q[j as usize] > 0.0 && forest.is_idle(j as usize)).collect();
-        for (&j, (i, c)) in idle.iter().zip(pricing::nearest_sources(cost, p, forest.phi(), &idle)) {
+        let nearest = if idle.is_empty() { Vec::new() } else { pricing::nearest_sources(cost, p, forest.phi()) };
+        for j in idle {
+            let (i, c) = nearest[j as usize];
             forest.pivot(law, i as usize, j as usize, c);
         }
     }
@@ -284,7 +288,9 @@ fn certify(
     let primal = certificate::primal_value(cost, q, generator, &plan);
     let mut potential = forest.psi().to_vec();
     let idle: Vec<u32> = (0..q.len() as u32).filter(|&j| forest.is_idle(j as usize)).collect();
-    for (&j, (i, c)) in idle.iter().zip(pricing::nearest_sources(cost, p, forest.phi(), &idle)) {
+    let nearest = if idle.is_empty() { Vec::new() } else { pricing::nearest_sources(cost, p, forest.phi()) };
+    for j in idle {
+        let (i, c) = nearest[j as usize];
         potential[j as usize] = forest.phi()[i as usize] - c;
     }
     let dual = certificate::dual_value(cost, p, q, generator, &potential);
