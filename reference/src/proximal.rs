@@ -87,12 +87,13 @@ impl CombinedProximal {
         (&self.endpoints - &self.starts) / self.parameters.horizon
     }
 
-    /// Positions `(k, d)` at `time` in `[0, T]`.
+    /// Positions `(k, d)` at `time` in `[0, T]`; a time past `T` by rounding (1e-12 relative) counts as `T`.
     pub fn positions(&self, time: f64) -> Result<Array2<f64>, InvalidInput> {
         let horizon = self.parameters.horizon;
-        if !(0.0..=horizon).contains(&time) {
+        if !(0.0..=horizon * (1.0 + 1e-12)).contains(&time) {
             return Err(InvalidInput::new("time", time, format!("[0, {horizon}]")));
         }
+        let time = time.min(horizon);
         Ok(&self.starts * (1.0 - time / horizon) + &self.endpoints * (time / horizon))
     }
 }
