@@ -64,7 +64,8 @@ impl<'a> Forest<'a> {
     }
 
     /// Turns a plan `(i, j, c_ij, mass)` whose rows sum to `p` into a forest of the same marginals and no larger cost,
-    /// takes the potential `psi` at one target of each tree, and settles.
+    /// and takes the potential `psi` at one target of each tree. The trees are not settled: their potentials are as far
+    /// off as their arcs, and following them would spoil the marginal.
     pub(super) fn plant(&mut self, law: &TargetLaw<'_>, plan: &[(u32, u32, f64, f64)], psi: &[f64]) {
         for &(i, j, _, _) in plan {
             for v in [i, self.target(j as usize)] {
@@ -83,9 +84,22 @@ impl<'a> Forest<'a> {
                 let first = self.links.first_child(root);
                 self.potential[root as usize] = self.links.cost(first) + psi[first as usize - self.n];
                 self.retighten(law, tree);
+            }
+        }
+    }
+
+    /// Settles every tree.
+    pub(super) fn settle_all(&mut self, law: &TargetLaw<'_>) {
+        for tree in 0..self.trees.len() as u32 {
+            if self.trees[tree as usize].member != NONE {
                 self.settle(law, tree);
             }
         }
+    }
+
+    /// Whether a source and a target are in one tree.
+    pub(super) fn connected(&self, i: usize, j: usize) -> bool {
+        self.tree_of[i] == self.tree_of[self.n + j]
     }
 
     pub(super) fn psi(&self) -> &[f64] {
@@ -154,13 +168,11 @@ impl<'a> Forest<'a> {
         self.settle(law, self.tree_of[i]);
     }
 
-    /// Recomputes all potentials from the arcs and all shares from the potentials, which removes accumulated rounding,
-    /// and settles.
-    pub(super) fn refresh(&mut self, law: &TargetLaw<'_>) {
+    /// Recomputes all potentials from the arcs and all shares from the potentials, which removes accumulated rounding.
+    pub(super) fn retighten_all(&mut self, law: &TargetLaw<'_>) {
         for tree in 0..self.trees.len() as u32 {
             if self.trees[tree as usize].member != NONE {
                 self.retighten(law, tree);
-                self.settle(law, tree);
             }
         }
     }

@@ -173,8 +173,11 @@ fn solve<'a>(
     let mut state = Progress { passes: 0, pivots: 0, gap_estimate: f64::INFINITY };
     let scale = forest.phi().iter().chain(forest.psi()).filter(|v| v.is_finite()).fold(1.0_f64, |a, v| a.max(v.abs()));
     let mut pricer = Pricer::new(cost, p, options.shortlist);
+    forest.settle_all(&law);
+    grow_on_idle_targets(&mut forest, cost, p, q, &law);
     let outcome = loop {
-        forest.refresh(&law);
+        forest.retighten_all(&law);
+        forest.settle_all(&law);
         let lists = pricer.pass(forest.psi());
         state.passes += 1;
         state.gap_estimate = violation(p, forest.phi(), lists);
@@ -186,7 +189,7 @@ fn solve<'a>(
             break Outcome::IterationLimit;
         }
         // Potentials carry a rounding error of a few eps of the largest one; smaller reduced costs mean nothing.
-        let pivots = exhaust(&mut forest, &law, lists, 16.0 * f64::EPSILON * scale);
+        let pivots = exhaust(&mut forest, &law, lists, Reach::Everywhere, 16.0 * f64::EPSILON * scale);
         state.pivots += pivots;
         if pivots == 0 {
             break Outcome::Stalled;
@@ -195,15 +198,31 @@ fn solve<'a>(
     Solved { forest, outcome, progress: state }
 }
 
+/// Which arcs may enter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Arcs inside a tree: the second marginal stays.
+    SameTree,
+    /// All arcs.
+    Everywhere,
+}
+
 /// Pivots in the arcs of the shortlists, most negative reduced cost first, until none is below `-rounding`.
-fn exhaust(forest: &mut Forest<'_>, law: &TargetLaw<'_>, lists: &[Shortlist], rounding: f64) -> usize {
+fn exhaust(
+    forest: &mut Forest<'_>,
+    law: &TargetLaw<'_>,
+    lists: &[Shortlist],
+    reach: Reach,
+    rounding: f64,
+) -> usize {
     let mut pivots = 0;
     let mut candidates: Vec<(f64, u32, u32, f64)> = Vec::new();
     loop {
         candidates.clear();
         for (i, list) in lists.iter().enumerate() {
             let reduced = |&(j, c): &(u32, f64)| (forest.reduced_cost(i, j as usize, c), i as u32, j, c);
-            if let Some(best) = list.entries.iter().map(reduced).min_by(|a, b| a.0.total_cmp(&b.0))
+            let within = |entry: &&(u32, f64)| reach == Reach::Everywhere || forest.connected(i, entry.0 as usize);
+            if let Some(best) = list.entries.iter().filter(within).map(reduced).min_by(|a, b| a.0.total_cmp(&b.0))
                 && best.0 < -rounding
             {
                 candidates.push(best);
@@ -218,7 +237,9 @@ fn exhaust(forest: &mut Forest<'_>, law: &TargetLaw<'_>, lists: &[Shortlist], ro
             let (i, j) = (i as usize, j as usize);
             // Earlier pivots have moved the potentials: skip what has lost most of its promise.
             let bar = (0.5 * reduced).min(-rounding);
-            if forest.reduced_cost(i, j, c) < bar && forest.settled_reduced_cost(law, i, j, c) < bar {
+            if forest.reduced_cost(i, j, c) < bar
+                && (reach == Reach::Everywhere || forest.connected(i, j))
+                && forest.settled_reduced_cost(law, i, j, c) < bar {
                 forest.pivot(law, i, j, c);
                 pivots += 1;
             }
@@ -242,12 +263,12 @@ fn starting_potential(
         None => vec![0.0; q.len()],
         Some(thinned) => {
             let coarse = solve(&thinned.cost, &thinned.p, &thinned.q, generator, options, &mut |_| ());
-            start::extend(cost, &thinned, coarse.forest.phi(), q.len())
+            start::extend(cost, &thinned, coarse.forest.phi())
         }
     }
 }
 
-/// Plants the entropic plan of `psi`, then grows on the targets that attract mass at any price.
+/// Plants the entropic plan of `psi`.
 fn plant(
     forest: &mut Forest<'_>,
     cost: &dyn GroundCost,
@@ -257,7 +278,11 @@ fn plant(
     law: &TargetLaw<'_>,
     psi: &[f64],
 ) {
-    forest.plant(law, &start::entropic_plan(cost, p, q, generator, psi, 16), psi);
+    forest.plant(law, &start::greedy_forest(cost, p, q, generator, psi, 16), psi);
+}
+
+/// Hangs every idle target that attracts mass at any price on its cheapest source.
+fn grow_on_idle_targets(forest: &mut Forest<'_>, cost: &dyn GroundCost, p: &[f64], q: &[f64], law: &TargetLaw<'_>) {
     if law.always_attracts() {
         let idle: Vec<u32> = (0..q.len() as u32).filter(|&j| q[j as usize] > 0.0 && forest.is_idle(j as usize)).collect();
         let nearest = if idle.is_empty() { Vec::new() } else { pricing::nearest_sources(cost, p, forest.phi()) };

@@ -1,4 +1,4 @@
-//! Where the active-set method starts: potentials from a thinned problem, and a plan that fits them.
+//! Where the active-set method starts: potentials from a thinned problem, and a forest that fits them.
 //!
 //! Every `RATIO`-th source and target, with the weights between added up, is the same problem in small. Its potentials,
 //! extended by the two cost transforms `phi_i = min_j (c_ij + psi_j)` and `psi_j = max_i (phi_i - c_ij)`, are close to
@@ -8,7 +8,7 @@ use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::cost::{DenseCost, GroundCost};
-use super::pricing::{self, Pricer, Shortlist};
+use super::pricing::{self, Pricer};
 use crate::divergence::{Generator, generalised_cumulant};
 
 /// Thinning between levels; the coarser problem costs about `RATIO^-2` of the finer.
@@ -36,28 +36,19 @@ pub(super) fn thin(cost: &dyn GroundCost, p: &[f64], q: &[f64]) -> Option<Thinne
 }
 
 /// Extends the thinned `phi` to all targets: `psi_j = max_i (phi_i - c_ij)` over the kept sources.
-pub(super) fn extend(cost: &dyn GroundCost, thinned: &Thinned, phi: &[f64], targets: usize) -> Vec<f64> {
-    (0..targets)
-        .into_par_iter()
-        .map(|j| {
-            (0..phi.len())
-                .filter(|&i| thinned.p[i] > 0.0)
-                .map(|i| phi[i] - cost.entry(i * RATIO, j))
-                .fold(f64::NEG_INFINITY, f64::max)
-        })
-        .collect()
+pub(super) fn extend(cost: &dyn GroundCost, thinned: &Thinned, thinned_phi: &[f64]) -> Vec<f64> {
+    let (mut kept, mut phi) = (vec![0.0; cost.sources()], vec![0.0; cost.sources()]);
+    for (i, (&mass, &value)) in thinned.p.iter().zip(thinned_phi).enumerate() {
+        (kept[i * RATIO], phi[i * RATIO]) = (mass, value);
+    }
+    let nearest = pricing::nearest_sources(cost, &kept, &phi);
+    nearest.into_iter().map(|(i, c)| phi[i as usize] - c).collect()
 }
 
-/// Sinkhorn sweeps on the shortlists; the long-range part of the mass balance is in the potentials already.
-const SWEEPS: usize = 40;
-
-/// Entries below this share of their source's mass are left out of the plan.
-const NEGLIGIBLE: f64 = 1e-3;
-
-/// A plan `(i, j, c_ij, mass)` with rows `p` and columns close to what the targets attract at `psi`: entropic transport
-/// on the shortlists (the `shortlist` cheapest targets of each source, the cheapest source of each target), at the
-/// temperature of their typical reduced costs. Largest masses first.
-pub(super) fn entropic_plan(
+/// A forest of arcs `(i, j, c_ij, mass)` for the potentials `psi`: arcs of smallest reduced cost first, each carrying
+/// what is left of its source and of the mass its target attracts. Every arc exhausts one of its ends, so there is no
+/// cycle; what is left of a source goes along its first arc.
+pub(super) fn greedy_forest(
     cost: &dyn GroundCost,
     p: &[f64],
     q: &[f64],
@@ -68,76 +59,34 @@ pub(super) fn entropic_plan(
     let admissible: Vec<f64> = psi.iter().zip(q).map(|(psi, q)| if *q > 0.0 { *psi } else { f64::INFINITY }).collect();
     let mut pricer = Pricer::new(cost, p, shortlist);
     let lists = pricer.pass(&admissible);
-    let phi: Vec<f64> = lists.iter().map(|list| list.least).collect();
-    let wanted = generalised_cumulant(generator, psi, q).weights;
-
-    // Candidate arcs (i, j, c, reduced cost), grouped by source.
-    let mut arcs: Vec<(u32, u32, f64, f64)> = Vec::new();
+    let mut wanted = generalised_cumulant(generator, psi, q).weights;
+    let mut left = p.to_vec();
+    let mut candidates: Vec<(f64, u32, u32, f64)> = Vec::new();
     for (i, list) in lists.iter().enumerate() {
-        arcs.extend(list.entries.iter().map(|&(j, c)| (i as u32, j, c, c + admissible[j as usize] - list.least)));
+        let reduced = |&(j, c): &(u32, f64)| (c + admissible[j as usize] - list.least, i as u32, j, c);
+        candidates.extend(list.entries.iter().map(reduced).filter(|candidate| candidate.0.is_finite()));
     }
-    for (j, (i, c)) in pricing::nearest_sources(cost, p, &phi).into_iter().enumerate() {
-        if wanted[j] > 0.0 && lists[i as usize].entries.iter().all(|&(other, _)| other as usize != j) {
-            arcs.push((i, j as u32, c, c + admissible[j] - phi[i as usize]));
+    candidates.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
+    let mut arcs: Vec<(u32, u32, f64, f64)> = Vec::with_capacity(p.len() + q.len());
+    let mut first_arc = vec![usize::MAX; p.len()];
+    for &(_, i, j, c) in &candidates {
+        let mass = left[i as usize].min(wanted[j as usize]);
+        if mass > 0.0 {
+            left[i as usize] -= mass;
+            wanted[j as usize] -= mass;
+            if first_arc[i as usize] == usize::MAX {
+                first_arc[i as usize] = arcs.len();
+            }
+            arcs.push((i, j, c, mass));
         }
     }
-    arcs.retain(|arc| arc.3.is_finite() && wanted[arc.1 as usize] > 0.0);
-    arcs.sort_unstable_by_key(|arc| (arc.0, arc.1));
-
-    let temperature = typical_reduced_cost(lists, &admissible);
-    let kernel: Vec<f64> = arcs.iter().map(|arc| (-arc.3 / temperature).exp()).collect();
-    let mut rows = vec![0.0; p.len()];
-    let mut columns = vec![1.0; q.len()];
-    for _ in 0..SWEEPS {
-        rows.fill(0.0);
-        for (arc, k) in arcs.iter().zip(&kernel) {
-            rows[arc.0 as usize] += k * columns[arc.1 as usize];
-        }
-        rows.iter_mut().zip(p).for_each(|(sum, p)| *sum = if *sum > 0.0 { p / *sum } else { 0.0 });
-        columns.fill(0.0);
-        for (arc, k) in arcs.iter().zip(&kernel) {
-            columns[arc.1 as usize] += k * rows[arc.0 as usize];
-        }
-        columns.iter_mut().zip(&wanted).for_each(|(sum, wanted)| *sum = if *sum > 0.0 { wanted / *sum } else { 0.0 });
-    }
-    rows_of_mass(p, lists, &arcs, &kernel, &columns)
-}
-
-/// Normalises `kernel * columns` to rows `p`, without negligible entries; a row that vanished takes its cheapest arc.
-fn rows_of_mass(
-    p: &[f64],
-    lists: &[Shortlist],
-    arcs: &[(u32, u32, f64, f64)],
-    kernel: &[f64],
-    columns: &[f64],
-) -> Vec<(u32, u32, f64, f64)> {
-    let mut plan = Vec::new();
-    let mut start = 0;
-    for (i, list) in lists.iter().enumerate().filter(|(i, _)| p[*i] > 0.0) {
-        let count = arcs[start..].iter().take_while(|arc| arc.0 as usize <= i).count();
-        let row = start..start + count;
-        start += count;
-        let weight = |k: usize| kernel[k] * columns[arcs[k].1 as usize];
-        let largest = row.clone().map(weight).fold(0.0, f64::max);
-        let kept: Vec<usize> = row.filter(|&k| weight(k) > NEGLIGIBLE * largest).collect();
-        let total: f64 = kept.iter().map(|&k| weight(k)).sum();
-        if total > 0.0 && total.is_finite() {
-            plan.extend(kept.iter().map(|&k| (arcs[k].0, arcs[k].1, arcs[k].2, p[i] * weight(k) / total)));
-        } else {
-            plan.extend(list.entries.first().map(|&(j, c)| (i as u32, j, c, p[i])));
+    for (i, list) in lists.iter().enumerate() {
+        if left[i] > 0.0 {
+            match first_arc[i] {
+                usize::MAX => arcs.extend(list.entries.first().map(|&(j, c)| (i as u32, j, c, left[i]))),
+                first => arcs[first].3 += left[i],
+            }
         }
     }
-    plan.sort_unstable_by(|a, b| b.3.total_cmp(&a.3).then(a.0.cmp(&b.0)).then(a.1.cmp(&b.1)));
-    plan
-}
-
-/// Median over the sources of the reduced cost of their fourth target; some positive number when all are tied.
-fn typical_reduced_cost(lists: &[Shortlist], psi: &[f64]) -> f64 {
-    let mut reduced: Vec<f64> = lists
-        .iter()
-        .filter_map(|list| list.entries.get(3).or(list.entries.last()).map(|&(j, c)| c + psi[j as usize] - list.least))
-        .filter(|value| value.is_finite() && *value > 0.0)
-        .collect();
-    reduced.sort_unstable_by(f64::total_cmp);
-    reduced.get(reduced.len() / 2).copied().unwrap_or(1.0)
+    arcs
 }
