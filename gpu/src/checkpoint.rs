@@ -190,7 +190,7 @@ fn flow_metadata(flow: FlowSpecification, lipschitz: f64, source: [f64; 2]) -> H
         ("steps", flow.steps.to_string()),
         ("lambda", flow.lambda.to_string()),
         ("lipschitz", lipschitz.to_string()),
-        ("source", format!("{},{}", source[0], source[1])),
+        ("source-law", format!("{},{}", source[0], source[1])),
     ]
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value))
@@ -297,7 +297,7 @@ fn model_of(
     }
     let flow = FlowSpecification::new(number("horizon")?, steps as usize, number("lambda")?)?;
     let lipschitz = number("lipschitz")?;
-    let source = source_of(metadata.get("source").map_or("0,0.5", String::as_str))?;
+    let source = source_of(metadata.get("source-law").map_or("0,0.5", String::as_str))?;
     let (potential, discriminator) = match metadata.get("architectures") {
         Some(text) => {
             let both: Architectures = serde_json::from_str(text).map_err(|error| {
@@ -322,7 +322,7 @@ fn source_of(text: &str) -> Result<[f64; 2], InvalidInput> {
         text.split(',').filter_map(|part| part.parse().ok()).filter(|n: &f64| n.is_finite()).collect();
     match numbers.as_slice() {
         [low, high] if low < high => Ok([*low, *high]),
-        _ => Err(InvalidInput::new("source", text, "low,high with low < high")),
+        _ => Err(InvalidInput::new("source-law", text, "low,high with low < high")),
     }
 }
 
