@@ -1,6 +1,8 @@
 //! `mnist`: trains the combined W1/W2 proximal flow on images, evaluates checkpoints, draws samples.
 
 #[cfg(feature = "torch")]
+mod configuration;
+#[cfg(feature = "torch")]
 mod evaluate;
 #[cfg(feature = "torch")]
 mod exact;

@@ -7,7 +7,7 @@ use proxflow::command::Failure;
 use proxflow_gpu::device::DeviceChoice;
 use proxflow_reference::DivergenceKind;
 
-use crate::{evaluate, sample, train};
+use crate::{configuration, evaluate, sample, train};
 
 /// Train the combined W1/W2 proximal flow on images (default), evaluate a checkpoint, or draw samples from it.
 #[derive(Parser)]
@@ -23,13 +23,13 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    train: train::Arguments,
+    train: configuration::Arguments,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Train (the default).
-    Train(train::Arguments),
+    Train(configuration::Arguments),
     /// Measure the optimality indicators of a checkpoint, each with its standard error.
     Evaluate(evaluate::Arguments),
     /// Generate images from a checkpoint.
