@@ -6,6 +6,7 @@ use proxflow::dataset::Dataset;
 use proxflow_gpu::indicators::to_host;
 use proxflow_reference::DivergenceKind;
 use proxflow_reference::divergence::{RegularisedOptions, lipschitz_regularised_divergence};
+use proxflow_reference::transport::w1;
 use serde_json::{Value, json};
 use tch::Tensor;
 
@@ -52,6 +53,16 @@ pub fn compare(
     let of_generated = divergence(generated.view())?;
     spinner.set_message("certified divergence of held-out images");
     let of_held_out = divergence(held_out.view())?;
+    spinner.set_message("exact W1 to held-out images");
+    let count = held_out.nrows();
+    let uniform = vec![1.0 / count as f64; count];
+    let same_size = train.slice(ndarray::s![..count.min(train.nrows()), ..]);
+    let train_uniform = vec![1.0 / same_size.nrows() as f64; same_size.nrows()];
+    let of_generated_w1 = w1(generated.view(), &uniform, held_out.view(), &uniform)?;
+    let of_train_w1 = w1(same_size, &train_uniform, held_out.view(), &uniform)?;
     spinner.finish_and_clear();
-    Ok(json!({ "generated": of_generated, "held_out": of_held_out }))
+    Ok(json!({ "generated": of_generated, "held_out": of_held_out, "w1_to_held_out": {
+        "generated": of_generated_w1.upper, "generated_gap": of_generated_w1.upper - of_generated_w1.lower,
+        "train": of_train_w1.upper, "train_gap": of_train_w1.upper - of_train_w1.lower,
+        "atoms": [count, same_size.nrows()] } }))
 }
