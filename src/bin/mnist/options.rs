@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use proxflow::command::Failure;
+use proxflow::command::{Failure, parse};
 use proxflow_gpu::device::DeviceChoice;
 use proxflow_reference::DivergenceKind;
 
@@ -68,15 +68,7 @@ pub fn divergence(text: &str) -> Result<DivergenceKind, String> {
 
 /// Parses the command line and runs the chosen subcommand.
 pub fn run() -> Result<(), Failure> {
-    let cli = Cli::try_parse().unwrap_or_else(|error| {
-        if error.use_stderr() {
-            let text = error.render().to_string();
-            let line = text.lines().next().unwrap_or("unusable arguments").trim_start_matches("error: ");
-            eprintln!("mnist: {line} (see mnist --help)");
-            std::process::exit(2);
-        }
-        error.exit()
-    });
+    let cli: Cli = parse("mnist");
     match cli.command {
         None => train::run(cli.train),
         Some(Command::Train(arguments)) => train::run(arguments),
