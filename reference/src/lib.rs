@@ -3,5 +3,6 @@
 //! Nothing here sees torch, so that `proxflow-validation` can test the trained flow against an independent program.
 
 pub mod specification;
+pub mod torus;
 
 pub use specification::{DivergenceKind, InvalidInput, ProximalParameters};
