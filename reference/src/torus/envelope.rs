@@ -4,7 +4,7 @@
 //! needs only the `N + 1` parabolas between two images of the lowest node: every other one is higher *and* farther
 //! for `x` between those images. The stack algorithm of Felzenszwalb and Huttenlocher (Theory of Computing 8, 2012)
 //! then yields the pieces of `u` on the whole continuous line, not only at nodes; so the same envelope also averages
-//! `u` over cells and moves a cell's mass to the minimising nodes (the derivative of those averages in `f`).
+//! `u` around nodes and moves a node's mass, spread around it, to the minimising nodes (the derivative of those averages).
 
 /// The pieces of one line's envelope. Reuse one value for many lines: it owns the scratch memory.
 #[derive(Debug, Default, Clone)]
@@ -37,6 +37,11 @@ impl ParabolaEnvelope {
         self.values.extend_from_slice(&f[..=self.start]);
         self.nodes.clear();
         self.breaks.clear();
+        if self.values[0] == f64::INFINITY {
+            self.nodes.push(0);
+            self.breaks.extend([0.0, n as f64]);
+            return;
+        }
         self.nodes.push(0);
         self.breaks.push(0.0);
         let inverse = 0.5 / curvature;
@@ -80,29 +85,90 @@ impl ParabolaEnvelope {
         self.for_each_node(n, |index, node, _| out[index] = ((self.start + node as usize) % n) as u32);
     }
 
-    /// The average of `u` over the cell `[i - 1/2, i + 1/2]` of every node, into `out` of length `N`.
-    pub fn cell_averages(&self, out: &mut [f64]) {
+    /// `f` lowered to the chords of the envelope: the least `g` with the same `u`. A node that minimises nowhere drops to
+    /// where it just touches, into `out`.
+    pub fn chord(&self, out: &mut [f64]) {
+        let n = out.len();
+        let lifted = |node: u32| self.values[node as usize] + self.curvature * f64::from(node).powi(2);
+        for pair in self.nodes.windows(2) {
+            let (low, high) = (pair[0], pair[1]);
+            out[self.index(low, n)] = self.values[low as usize];
+            if high - low > 1 {
+                let slope = (lifted(high) - lifted(low)) / f64::from(high - low);
+                for node in low + 1..high {
+                    let value = lifted(low) + slope * f64::from(node - low)
+                        - self.curvature * f64::from(node).powi(2);
+                    out[self.index(node, n)] = value.min(self.values[node as usize]);
+                }
+            }
+        }
+    }
+
+    /// The average of `u` against the hat function of every node, `int (1 - |x - i|)_+ u(x) dx`, into `out`.
+    pub fn hat_averages(&self, out: &mut [f64]) {
         out.fill(0.0);
-        let third = self.curvature / 3.0;
-        self.for_each_piece(out.len(), |index, _, node, left, right| {
-            let (l, r) = (left - f64::from(node), right - f64::from(node));
-            out[index] += (right - left) * (self.values[node as usize] + third * (l * l + l * r + r * r));
+        self.for_each_piece(out.len(), |left_node, right_node, offset, node, left, right| {
+            let (middle, half) = (0.5 * (left + right), 0.5 * (right - left));
+            let distance = middle - f64::from(node);
+            let integral = 2.0
+                * half
+                * (self.values[node as usize] + self.curvature * (distance * distance + half * half / 3.0));
+            let tilted =
+                (middle - offset) * integral + self.curvature * distance * half * half * half * (4.0 / 3.0);
+            out[left_node] += integral - tilted;
+            out[right_node] += tilted;
         });
     }
 
-    /// Moves each cell's mass, spread evenly over the cell, to the minimising nodes: adds to `out` the derivative of
-    /// `sum_i mass_i * cell_average_i` in `f`. Returns the cost `sum G_ij a |i - j|^2` of that plan between nodes.
+    /// Moves each node's mass, spread over its hat function, to the minimising nodes: adds to `out` the derivative of
+    /// `sum_i mass_i * hat_average_i` in `f`. Returns the cost `sum G_ij a |i - j|^2` of that plan between nodes.
     pub fn scatter(&self, mass: &[f64], out: &mut [f64]) -> f64 {
         let n = mass.len();
         let mut cost = 0.0;
-        self.for_each_piece(n, |index, unrolled, node, left, right| {
-            let moved = mass[index] * (right - left);
-            let distance = unrolled as f64 - f64::from(node);
-            cost += moved * distance * distance;
-            let target = self.start + node as usize;
-            out[if target >= n { target - n } else { target }] += moved;
+        self.for_each_piece(n, |left_node, right_node, offset, node, left, right| {
+            let (left_part, right_part) = hat_parts(offset, left, right);
+            let (from_left, from_right) = (mass[left_node] * left_part, mass[right_node] * right_part);
+            let distance = offset - f64::from(node);
+            cost += from_left * distance * distance + from_right * (distance + 1.0) * (distance + 1.0);
+            out[self.index(node, n)] += from_left + from_right;
         });
         cost * self.curvature
+    }
+
+    /// The derivative of the hat averages along `direction`: the transpose of [`ParabolaEnvelope::scatter`].
+    pub fn gather(&self, direction: &[f64], out: &mut [f64]) {
+        let n = out.len();
+        out.fill(0.0);
+        self.for_each_piece(n, |left_node, right_node, offset, node, left, right| {
+            let (left_part, right_part) = hat_parts(offset, left, right);
+            let value = direction[self.index(node, n)];
+            out[left_node] += left_part * value;
+            out[right_node] += right_part * value;
+        });
+    }
+
+    /// Minus the second derivative of `sum_i mass_i * hat_average_i`, as weights `w_j` of the edges `(j, j + 1)`: the
+    /// quadratic form is `sum_j w_j (d_{j+1} - d_j)^2`. A break at `x` contributes `m(x) / (2 a)`, `m` the linear
+    /// interpolant of the mass, to every edge it spans; nodes that minimise nowhere count as lying on the envelope's
+    /// chord, which keeps the form elliptic.
+    pub fn edge_weights(&self, mass: &[f64], out: &mut [f64]) {
+        let n = mass.len();
+        out.fill(0.0);
+        let inverse = 0.5 / self.curvature;
+        for (pair, position) in self.nodes.windows(2).zip(&self.breaks[1..]) {
+            let cell = position.clamp(0.0, n as f64 - 0.5) as u32;
+            let part = position - f64::from(cell);
+            let density = mass[self.index(cell, n)] * (1.0 - part) + mass[self.index(cell + 1, n)] * part;
+            for node in pair[0]..pair[1] {
+                out[self.index(node, n)] += density.max(0.0) * inverse;
+            }
+        }
+    }
+
+    /// Index on the line of an unrolled index in `0..=N`.
+    fn index(&self, unrolled: u32, n: usize) -> usize {
+        let index = self.start + unrolled as usize;
+        if index >= n { index - n } else { index }
     }
 
     /// Calls `visit(index, node, unrolled)` for every node position with the minimising piece there.
@@ -118,28 +184,36 @@ impl ParabolaEnvelope {
         }
     }
 
-    /// Calls `visit(index, unrolled, node, left, right)` for every overlap of a cell with an envelope piece.
+    /// Calls `visit(left_node, right_node, offset, node, left, right)` for every overlap `[left, right]` of the interval
+    /// `[offset, offset + 1]` between two neighbouring nodes with the envelope piece of `node`.
     #[inline(always)]
-    fn for_each_piece(&self, n: usize, mut visit: impl FnMut(usize, usize, u32, f64, f64)) {
+    fn for_each_piece(&self, n: usize, mut visit: impl FnMut(usize, usize, f64, u32, f64, f64)) {
         let mut piece = 0;
         let last = self.nodes.len() - 1;
-        let mut left = 0.0;
-        for unrolled in 0..=n {
-            let end = if unrolled == n { n as f64 } else { unrolled as f64 + 0.5 };
-            let index = self.start + unrolled;
-            let index = if index >= n { index - n } else { index };
-            while piece < last && self.breaks[piece + 1] < end {
+        for unrolled in 0..n {
+            let offset = unrolled as f64;
+            let mut left = offset;
+            let (left_node, right_node) =
+                (self.index(unrolled as u32, n), self.index(unrolled as u32 + 1, n));
+            while piece < last && self.breaks[piece + 1] < offset + 1.0 {
                 let right = self.breaks[piece + 1];
                 if right > left {
-                    visit(index, unrolled, self.nodes[piece], left, right);
+                    visit(left_node, right_node, offset, self.nodes[piece], left, right);
                     left = right;
                 }
                 piece += 1;
             }
-            visit(index, unrolled, self.nodes[piece], left, end);
-            left = end;
+            visit(left_node, right_node, offset, self.nodes[piece], left, offset + 1.0);
         }
     }
+}
+
+/// Integrals over `[left, right]` of the two hat functions between `offset` and `offset + 1`.
+#[inline(always)]
+fn hat_parts(offset: f64, left: f64, right: f64) -> (f64, f64) {
+    let length = right - left;
+    let right_part = length * (0.5 * (left + right) - offset);
+    (length - right_part, right_part)
 }
 
 fn index_of_minimum(f: &[f64]) -> usize {
@@ -195,20 +269,25 @@ mod tests {
     }
 
     #[test]
-    fn cell_averages_equal_fine_quadrature() {
+    fn hat_averages_equal_fine_quadrature() {
         for (f, curvature) in random_lines().into_iter().filter(|(_, curvature)| *curvature < 2.0) {
             let mut envelope = ParabolaEnvelope::new();
             envelope.build(&f, curvature);
             let mut fast = vec![0.0; f.len()];
-            envelope.cell_averages(&mut fast);
+            envelope.hat_averages(&mut fast);
             for (i, value) in fast.iter().enumerate() {
                 let points = 2000;
                 let mean = (0..points)
-                    .map(|k| naive(&f, curvature, i as f64 - 0.5 + (k as f64 + 0.5) / points as f64))
+                    .map(|k| {
+                        let offset = 2.0 * (k as f64 + 0.5) / points as f64 - 1.0;
+                        (1.0 - offset.abs()) * naive(&f, curvature, i as f64 + offset)
+                    })
                     .sum::<f64>()
+                    * 2.0
                     / points as f64;
-                // midpoint rule across kinks of slope <= a N: error <= kinks * a N / points^2, and a / (12 points^2)
-                assert!((value - mean).abs() <= 1e-13 + 4.0 * curvature * (f.len() * f.len()) as f64 / 4e6);
+                // midpoint rule: kinks of u (slope <= a N) and of the hat: error <= C (a N + max |f|) (2 / points)^2
+                let slope = 1.0 + curvature * (f.len() * f.len()) as f64;
+                assert!((value - mean).abs() <= 4.0 * slope / (points * points) as f64 * 4.0);
             }
         }
     }
@@ -224,7 +303,7 @@ mod tests {
                 let mut envelope = ParabolaEnvelope::new();
                 envelope.build(f, curvature);
                 let mut averages = vec![0.0; n];
-                envelope.cell_averages(&mut averages);
+                envelope.hat_averages(&mut averages);
                 averages.iter().zip(&mass).map(|(u, m)| u * m).sum::<f64>()
             };
             let mut envelope = ParabolaEnvelope::new();
