@@ -1,0 +1,95 @@
+//! Where the active-set method starts: potentials from a thinned problem, and a forest that fits them.
+//!
+//! Every `RATIO`-th source and target, with the weights between added up, is the same problem in small. Its potentials,
+//! extended by the two cost transforms `phi_i = min_j (c_ij + psi_j)` and `psi_j = max_i (phi_i - c_ij)`, are close to
+//! the wanted ones wherever the points sample something smooth; the thinned problem starts the same way.
+
+use ndarray::Array2;
+use rayon::prelude::*;
+
+use super::cost::{DenseCost, GroundCost};
+use super::pricing::Pricer;
+use crate::divergence::{Generator, generalised_cumulant};
+
+/// Thinning between levels; the coarser problem costs about `RATIO^-2` of the finer.
+pub(super) const RATIO: usize = 4;
+
+/// The thinned problem: its cost in memory and its weights.
+pub(super) struct Thinned {
+    pub(super) cost: DenseCost,
+    pub(super) p: Vec<f64>,
+    pub(super) q: Vec<f64>,
+}
+
+/// Keeps the sources `0, RATIO, 2 RATIO, ...` and the same targets; weights are added up over each stretch.
+pub(super) fn thin(cost: &dyn GroundCost, p: &[f64], q: &[f64]) -> Option<Thinned> {
+    let (n, m) = (p.len().div_ceil(RATIO), q.len().div_ceil(RATIO));
+    let mut entries = vec![0.0; n * m];
+    entries.par_chunks_mut(m).enumerate().for_each(|(i, row)| {
+        for (j, value) in row.iter_mut().enumerate() {
+            *value = cost.entry(i * RATIO, j * RATIO);
+        }
+    });
+    let cost = DenseCost::new(Array2::from_shape_vec((n, m), entries).ok()?).ok()?;
+    let sums = |weights: &[f64]| weights.chunks(RATIO).map(|stretch| stretch.iter().sum()).collect();
+    Some(Thinned { cost, p: sums(p), q: sums(q) })
+}
+
+/// Extends the thinned `phi` to all targets: `psi_j = max_i (phi_i - c_ij)` over the kept sources.
+pub(super) fn extend(cost: &dyn GroundCost, thinned: &Thinned, phi: &[f64], targets: usize) -> Vec<f64> {
+    (0..targets)
+        .into_par_iter()
+        .map(|j| {
+            (0..phi.len())
+                .filter(|&i| thinned.p[i] > 0.0)
+                .map(|i| phi[i] - cost.entry(i * RATIO, j))
+                .fold(f64::NEG_INFINITY, f64::max)
+        })
+        .collect()
+}
+
+/// A forest of arcs `(i, j, c_ij, mass)` for the potentials `psi`: arcs of smallest reduced cost first, each carrying
+/// what is left of its source and of the mass its target attracts. Every arc exhausts one of its ends, so there is no
+/// cycle; what is left of a source goes along its first arc.
+pub(super) fn greedy_forest(
+    cost: &dyn GroundCost,
+    p: &[f64],
+    q: &[f64],
+    generator: &Generator,
+    psi: &[f64],
+    shortlist: usize,
+) -> Vec<(u32, u32, f64, f64)> {
+    let admissible: Vec<f64> = psi.iter().zip(q).map(|(psi, q)| if *q > 0.0 { *psi } else { f64::INFINITY }).collect();
+    let mut pricer = Pricer::new(cost, p, shortlist);
+    let lists = pricer.pass(&admissible);
+    let mut wanted = generalised_cumulant(generator, psi, q).weights;
+    let mut left = p.to_vec();
+    let mut candidates: Vec<(f64, u32, u32, f64)> = Vec::new();
+    for (i, list) in lists.iter().enumerate() {
+        let reduced = |&(j, c): &(u32, f64)| (c + admissible[j as usize] - list.least, i as u32, j, c);
+        candidates.extend(list.entries.iter().map(reduced).filter(|candidate| candidate.0.is_finite()));
+    }
+    candidates.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
+    let mut arcs: Vec<(u32, u32, f64, f64)> = Vec::with_capacity(p.len() + q.len());
+    let mut first_arc = vec![usize::MAX; p.len()];
+    for &(_, i, j, c) in &candidates {
+        let mass = left[i as usize].min(wanted[j as usize]);
+        if mass > 0.0 {
+            left[i as usize] -= mass;
+            wanted[j as usize] -= mass;
+            if first_arc[i as usize] == usize::MAX {
+                first_arc[i as usize] = arcs.len();
+            }
+            arcs.push((i, j, c, mass));
+        }
+    }
+    for (i, list) in lists.iter().enumerate() {
+        if left[i] > 0.0 {
+            match first_arc[i] {
+                usize::MAX => arcs.extend(list.entries.first().map(|&(j, c)| (i as u32, j, c, left[i]))),
+                first => arcs[first].3 += left[i],
+            }
+        }
+    }
+    arcs
+}
