@@ -2,6 +2,7 @@
 
 pub mod continuity;
 pub mod convergence;
+pub mod energy_identity;
 pub mod exact_solutions;
 pub mod hamilton_jacobi;
 pub mod implicit_diffusion;
