@@ -1,12 +1,28 @@
-//! Mean-field game on the torus.
+//! The mean-field game on the flat torus `[0,1)^d`: grid, densities, Hopf-Lax, and its independent solvers.
+//!
+//! Read in this order: [`grid`], [`densities`], [`envelope`] (one line), [`hopf_lax`] (all axes), [`lipschitz`].
+//! In time: [`stencil`], [`hamilton_jacobi`], [`continuity`] (its adjoint), [`time_solver`], [`energy_identity`].
 
 pub mod continuity;
 pub mod convergence;
+pub mod densities;
 pub mod energy_identity;
+pub mod envelope;
 pub mod exact_solutions;
+pub mod grid;
 pub mod hamilton_jacobi;
+pub mod hopf_lax;
 pub mod implicit_diffusion;
+pub mod lipschitz;
 pub mod lipschitz_barrier;
+pub mod problem;
+pub mod spectral;
 pub mod stencil;
 pub mod time_solver;
 pub mod value_curvature;
+
+pub use densities::NamedDensity;
+pub use grid::TorusGrid;
+pub use hopf_lax::{hopf_lax, hopf_lax_map};
+pub use lipschitz::lipschitz_envelope;
+pub use problem::{Termination, TorusProblem, TorusSolution};
