@@ -2,7 +2,9 @@
 //!
 //! Nothing here sees torch, so that `proxflow-validation` can test the trained flow against an independent program.
 
+pub mod divergence;
 pub mod specification;
 pub mod torus;
+pub mod transport;
 
 pub use specification::{DivergenceKind, InvalidInput, ProximalParameters};

@@ -1,0 +1,135 @@
+//! Bounds on the value of semi-relaxed transport, evaluated from a plan and a potential alone (notation 1.4).
+//!
+//! ```text
+//! sum_i p_i min_j (c_ij + psi_j) - Lambda_q(psi)  <=  value  <=  <c, G> + D_f(G^T 1 | q)
+//! ```
+//! for every `psi` and every `G >= 0` with `G 1 = p`. Nothing here knows the solver or its state: all of the cost is
+//! read again. Sums are compensated (Neumaier), so that each bound carries a rounding error of a few units in the last
+//! place of its largest term; two equal bounds may therefore cross by that much.
+
+use rayon::prelude::*;
+
+use super::cost::{GroundCost, row_of};
+use crate::divergence::{Generator, generalised_cumulant};
+
+/// Certified bounds `lower <= value <= upper`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bounds {
+    /// Value of the dual at the given potential.
+    pub lower: f64,
+    /// Value of the primal at the given plan.
+    pub upper: f64,
+}
+
+impl Bounds {
+    /// `upper - lower`: non-negative up to rounding.
+    pub fn gap(&self) -> f64 {
+        self.upper - self.lower
+    }
+}
+
+/// A plan as `(source, target, mass)`, each pair at most once.
+pub type SparsePlan = Vec<(u32, u32, f64)>;
+
+/// The dual side: `lower` and the transform `phi_i = min_j (c_ij + psi_j)` at all sources.
+#[derive(Debug, Clone)]
+pub struct DualValue {
+    /// `sum_i p_i phi_i - Lambda_q(psi)`.
+    pub lower: f64,
+    /// `phi_i`, length n.
+    pub source_potential: Vec<f64>,
+}
+
+/// Evaluates the dual at any finite `psi` (length m).
+pub fn dual_value(cost: &dyn GroundCost, p: &[f64], q: &[f64], generator: &Generator, psi: &[f64]) -> DualValue {
+    let source_potential = lower_transform(cost, psi);
+    let linear = compensated_sum(p.iter().zip(&source_potential).filter(|(p, _)| **p > 0.0).map(|(p, phi)| p * phi));
+    let lower = linear - generalised_cumulant(generator, psi, q).value;
+    DualValue { lower, source_potential }
+}
+
+/// `phi_i = min_j (c_ij + psi_j)` at all sources, one parallel pass over the cost.
+pub fn lower_transform(cost: &dyn GroundCost, psi: &[f64]) -> Vec<f64> {
+    (0..cost.sources())
+        .into_par_iter()
+        .with_min_len(16)
+        .map_init(
+            || vec![0.0; psi.len()],
+            |buffer, i| {
+                let row = row_of(cost, i, buffer);
+                row.iter().zip(psi).fold(f64::INFINITY, |least, (c, psi)| least.min(c + psi))
+            },
+        )
+        .collect()
+}
+
+/// The primal side: both terms, and the second marginal.
+#[derive(Debug, Clone)]
+pub struct PrimalValue {
+    /// `<c, G>`.
+    pub transport: f64,
+    /// `D_f(G^T 1 | q)`.
+    pub divergence: f64,
+    /// `G^T 1`, length m.
+    pub second_marginal: Vec<f64>,
+}
+
+/// Evaluates the primal at a plan whose rows sum to `p` (see [`renormalise_rows`]).
+pub fn primal_value(cost: &dyn GroundCost, q: &[f64], generator: &Generator, plan: &SparsePlan) -> PrimalValue {
+    let mut second_marginal = vec![0.0; q.len()];
+    for &(_, j, mass) in plan {
+        second_marginal[j as usize] += mass;
+    }
+    let transport = compensated_sum(plan.iter().map(|&(i, j, mass)| mass * cost.entry(i as usize, j as usize)));
+    let divergence = compensated_sum(second_marginal.iter().zip(q).map(|(&eta, &q)| generator.perspective(eta, q)));
+    PrimalValue { transport, divergence, second_marginal }
+}
+
+/// Scales the rows of a non-negative plan so that row `i` sums to `p_i`; a row without mass must have `p_i = 0`.
+pub fn renormalise_rows(plan: &mut SparsePlan, p: &[f64]) {
+    let mut sums = vec![0.0; p.len()];
+    for &(i, _, mass) in plan.iter() {
+        sums[i as usize] += mass;
+    }
+    for (i, _, mass) in plan.iter_mut() {
+        let sum = sums[*i as usize];
+        if sum != p[*i as usize] {
+            *mass *= p[*i as usize] / sum;
+        }
+    }
+}
+
+/// Sum with Neumaier's compensation: relative error a few eps of the sum of absolute values, independent of length.
+/// Infinite terms give their plain sum.
+pub fn compensated_sum(terms: impl Iterator<Item = f64>) -> f64 {
+    let (mut sum, mut compensation) = (0.0_f64, 0.0_f64);
+    for term in terms {
+        let next = sum + term;
+        if next.is_finite() {
+            compensation += if sum.abs() >= term.abs() { (sum - next) + term } else { (term - next) + sum };
+        }
+        sum = next;
+    }
+    sum + compensation
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compensated_sum_keeps_what_a_plain_sum_loses() {
+        let terms = [1.0, 1e100, 1.0, -1e100];
+        assert_eq!(compensated_sum(terms.into_iter()), 2.0);
+        assert_eq!(terms.iter().sum::<f64>(), 0.0);
+        assert_eq!(compensated_sum([1.0, f64::INFINITY].into_iter()), f64::INFINITY);
+    }
+
+    #[test]
+    fn renormalised_rows_sum_to_their_mass() {
+        let mut plan = vec![(0, 0, 0.25), (0, 1, 0.3), (2, 1, 1.0)];
+        renormalise_rows(&mut plan, &[0.5, 0.0, 0.5]);
+        assert!((plan[0].2 + plan[1].2 - 0.5).abs() < 1e-16);
+        assert_eq!(plan[2].2, 0.5);
+    }
+}

@@ -1,0 +1,269 @@
+//! Ground costs `c_ij` between sources `x_i` and targets `z_j`: kept in memory, or computed on the fly.
+//!
+//! The Huber cost of notation 2.2 is `c(r) = lambda r^2 / (2T)` for `r <= LT/lambda`, else `L r - L^2 T / (2 lambda)`.
+
+use ndarray::{Array2, ArrayView2};
+use rayon::prelude::*;
+
+use super::distance::PackedPoints;
+use crate::specification::{InvalidInput, ProximalParameters};
+
+/// Largest dense cost that [`PointCost::within_memory`] keeps by default, in bytes (4096 x 65536 entries).
+pub const DENSE_COST_BYTES: usize = 2 << 30;
+
+/// The cost `c_ij` of moving a unit of mass from source `i` to target `j`: finite, any sign.
+pub trait GroundCost: Sync {
+    /// Number of sources `n`.
+    fn sources(&self) -> usize;
+
+    /// Number of targets `m`.
+    fn targets(&self) -> usize;
+
+    /// One entry `c_ij`.
+    fn entry(&self, i: usize, j: usize) -> f64;
+
+    /// Writes row `i`, `out[j] = c_ij` for all `j`; the same numbers as [`GroundCost::entry`] up to rounding.
+    fn fill_row(&self, i: usize, out: &mut [f64]) {
+        for (j, value) in out.iter_mut().enumerate() {
+            *value = self.entry(i, j);
+        }
+    }
+
+    /// Row `i` when it is in memory; `None` when it has to be computed by [`GroundCost::fill_row`].
+    fn row(&self, _i: usize) -> Option<&[f64]> {
+        None
+    }
+}
+
+/// Row `i` of `cost`: borrowed when it is in memory, else written to `buffer` (length `m`).
+pub(super) fn row_of<'a>(cost: &'a dyn GroundCost, i: usize, buffer: &'a mut [f64]) -> &'a [f64] {
+    match cost.row(i) {
+        Some(row) => row,
+        None => {
+            cost.fill_row(i, buffer);
+            buffer
+        }
+    }
+}
+
+/// A cost matrix in memory, shape `(n, m)`.
+#[derive(Debug, Clone)]
+pub struct DenseCost {
+    matrix: Array2<f64>,
+}
+
+impl DenseCost {
+    /// Takes a matrix of shape `(n, m)`, `n, m >= 1`, all entries finite.
+    pub fn new(matrix: Array2<f64>) -> Result<Self, InvalidInput> {
+        if matrix.is_empty() {
+            return Err(InvalidInput::new("cost", format!("{:?}", matrix.dim()), "at least one row and one column"));
+        }
+        if let Some(((i, j), value)) = matrix.indexed_iter().find(|(_, value)| !value.is_finite()) {
+            return Err(InvalidInput::new(format!("cost[{i}, {j}]"), value, "finite"));
+        }
+        Ok(Self { matrix: matrix.as_standard_layout().into_owned() })
+    }
+
+    /// The matrix, shape `(n, m)`.
+    pub fn matrix(&self) -> ArrayView2<'_, f64> {
+        self.matrix.view()
+    }
+}
+
+impl GroundCost for DenseCost {
+    fn sources(&self) -> usize {
+        self.matrix.nrows()
+    }
+
+    fn targets(&self) -> usize {
+        self.matrix.ncols()
+    }
+
+    fn entry(&self, i: usize, j: usize) -> f64 {
+        self.matrix[[i, j]]
+    }
+
+    fn fill_row(&self, i: usize, out: &mut [f64]) {
+        out.copy_from_slice(&self.as_slice()[i * out.len()..][..out.len()]);
+    }
+
+    fn row(&self, i: usize) -> Option<&[f64]> {
+        let width = self.matrix.ncols();
+        Some(&self.as_slice()[i * width..][..width])
+    }
+}
+
+impl DenseCost {
+    fn as_slice(&self) -> &[f64] {
+        self.matrix.as_slice().expect("standard layout is kept since the constructor")
+    }
+}
+
+/// A cost that depends on the Euclidean distance `r = |x - z|` alone.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum PointwiseCost {
+    /// `c = L r`: the Lipschitz-regularised divergence `D_f^L` of notation 1.4.
+    Lipschitz {
+        /// The constant `L > 0`.
+        lipschitz: f64,
+    },
+    /// The Huber cost of notation 2.2: the combined proximal.
+    Huber(ProximalParameters),
+    /// `c = r`: the first Wasserstein distance.
+    Distance,
+    /// `c = r^2`: the squared second Wasserstein distance.
+    SquaredDistance,
+}
+
+impl PointwiseCost {
+    /// The cost as a function of the squared distance `r^2 >= 0`.
+    pub fn of_squared_distance(&self, squared: f64) -> f64 {
+        match self {
+            Self::Lipschitz { lipschitz } => lipschitz * squared.sqrt(),
+            Self::Huber(parameters) => {
+                let ProximalParameters { lipschitz, lambda, horizon } = *parameters;
+                if squared.sqrt() <= parameters.kink() {
+                    lambda / (2.0 * horizon) * squared
+                } else {
+                    lipschitz * (squared.sqrt() - 0.5 * parameters.kink())
+                }
+            }
+            Self::Distance => squared.sqrt(),
+            Self::SquaredDistance => squared,
+        }
+    }
+
+    fn check(&self) -> Result<(), InvalidInput> {
+        match self {
+            Self::Lipschitz { lipschitz } => InvalidInput::require_positive("lipschitz", *lipschitz).map(|_| ()),
+            Self::Huber(p) => ProximalParameters::new(p.lipschitz, p.lambda, p.horizon).map(|_| ()),
+            Self::Distance | Self::SquaredDistance => Ok(()),
+        }
+    }
+}
+
+/// A [`PointwiseCost`] between points `x` `(n, d)` and `z` `(m, d)`, computed when asked for; memory `(n + m) d`.
+#[derive(Debug, Clone)]
+pub struct PointCost {
+    cost: PointwiseCost,
+    sources: Array2<f64>,
+    targets: PackedPoints,
+}
+
+impl PointCost {
+    /// `x` has shape `(n, d)` and `z` shape `(m, d)`; both non-empty with finite coordinates.
+    pub fn new(
+        cost: PointwiseCost,
+        x: ArrayView2<'_, f64>,
+        z: ArrayView2<'_, f64>,
+    ) -> Result<Self, InvalidInput> {
+        cost.check()?;
+        for (name, points) in [("sources", &x), ("targets", &z)] {
+            if points.is_empty() {
+                return Err(InvalidInput::new(name, format!("{:?}", points.dim()), "at least one point and dimension"));
+            }
+            if let Some(((i, k), value)) = points.indexed_iter().find(|(_, value)| !value.is_finite()) {
+                return Err(InvalidInput::new(format!("{name}[{i}, {k}]"), value, "finite"));
+            }
+        }
+        if x.ncols() != z.ncols() {
+            return Err(InvalidInput::new("dimension of targets", z.ncols(), format!("{}, as sources", x.ncols())));
+        }
+        Ok(Self { cost, sources: x.as_standard_layout().into_owned(), targets: PackedPoints::new(z) })
+    }
+
+    /// Computes all entries once, in parallel; memory `8 n m` bytes.
+    pub fn into_dense(self) -> DenseCost {
+        let (n, m) = (self.sources(), self.targets());
+        let mut values = vec![0.0; n * m];
+        values.par_chunks_mut(2 * m).enumerate().for_each(|(pair, rows)| {
+            let (first, second) = rows.split_at_mut(m);
+            if second.is_empty() {
+                self.fill_row(2 * pair, first);
+            } else {
+                let points = [self.source(2 * pair), self.source(2 * pair + 1)];
+                self.targets.squared_distances(points, [&mut *first, &mut *second]);
+                rows.iter_mut().for_each(|value| *value = self.cost.of_squared_distance(*value));
+            }
+        });
+        DenseCost { matrix: Array2::from_shape_vec((n, m), values).expect("n m values were allocated") }
+    }
+
+    /// The dense cost when it needs at most `bytes` (see [`DENSE_COST_BYTES`]), else this cost computed on the fly.
+    pub fn within_memory(self, bytes: usize) -> Box<dyn GroundCost> {
+        let needed = self.sources().saturating_mul(self.targets()).saturating_mul(size_of::<f64>());
+        if needed <= bytes { Box::new(self.into_dense()) } else { Box::new(self) }
+    }
+
+    fn source(&self, i: usize) -> &[f64] {
+        let d = self.sources.ncols();
+        &self.sources.as_slice().expect("standard layout is kept since the constructor")[i * d..][..d]
+    }
+}
+
+impl GroundCost for PointCost {
+    fn sources(&self) -> usize {
+        self.sources.nrows()
+    }
+
+    fn targets(&self) -> usize {
+        self.targets.count()
+    }
+
+    fn entry(&self, i: usize, j: usize) -> f64 {
+        self.cost.of_squared_distance(self.targets.squared_distance(self.source(i), j))
+    }
+
+    fn fill_row(&self, i: usize, out: &mut [f64]) {
+        self.targets.squared_distances([self.source(i)], [&mut *out]);
+        out.iter_mut().for_each(|value| *value = self.cost.of_squared_distance(*value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn huber_cost_is_continuous_with_slope_lipschitz_past_the_kink() {
+        let parameters = ProximalParameters::new(2.0, 0.5, 3.0).expect("positive");
+        let cost = PointwiseCost::Huber(parameters);
+        let at = |r: f64| cost.of_squared_distance(r * r);
+        let kink = parameters.kink();
+        assert!((at(kink) - at(kink * (1.0 + 1e-12))).abs() < 1e-9);
+        assert!((at(kink + 2.0) - at(kink + 1.0) - 2.0).abs() < 1e-12);
+        assert!((at(1.0) - 0.5 / 6.0).abs() < 1e-15);
+    }
+
+    #[test]
+    fn dense_and_on_the_fly_costs_agree() {
+        let x = array![[0.0, 1.0], [2.0, -1.0], [0.5, 0.5]];
+        let z = array![[1.0, 1.0], [2.0, -1.0]];
+        let lazy = PointCost::new(PointwiseCost::Distance, x.view(), z.view()).expect("valid");
+        let dense = lazy.clone().into_dense();
+        let mut row = [0.0; 2];
+        for i in 0..3 {
+            lazy.fill_row(i, &mut row);
+            for j in 0..2 {
+                assert!((dense.entry(i, j) - lazy.entry(i, j)).abs() < 1e-15);
+                assert_eq!(dense.entry(i, j), row[j]);
+            }
+        }
+        assert_eq!(dense.entry(1, 1), 0.0);
+    }
+
+    #[test]
+    fn bad_points_and_parameters_are_named() {
+        let x = array![[0.0], [f64::NAN]];
+        let z = array![[0.0, 1.0]];
+        let error = PointCost::new(PointwiseCost::Distance, x.view(), x.view()).expect_err("NaN");
+        assert!(error.to_string().contains("sources[1, 0]"), "{error}");
+        let error = PointCost::new(PointwiseCost::Distance, z.view(), array![[1.0]].view()).expect_err("dimension");
+        assert!(error.to_string().contains("dimension"), "{error}");
+        let negative = PointwiseCost::Lipschitz { lipschitz: -1.0 };
+        assert!(PointCost::new(negative, z.view(), z.view()).is_err());
+        assert!(DenseCost::new(array![[f64::INFINITY]]).is_err());
+    }
+}

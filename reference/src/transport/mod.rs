@@ -1,0 +1,19 @@
+//! Transport problems with certificates: ground costs, semi-relaxed transport, exact balanced transport.
+//!
+//! Read in this order: [`cost`] (what is paid), [`certificate`] (how a value is bounded from both sides, independently
+//! of any solver), [`semi_relaxed`] (the problem and its loop), then its parts `law`, `forest` and `pricing`.
+
+pub mod certificate;
+pub mod cost;
+mod distance;
+mod forest;
+mod law;
+mod pricing;
+pub mod semi_relaxed;
+
+pub use certificate::Bounds;
+pub use cost::{DenseCost, GroundCost, PointCost, PointwiseCost};
+pub use semi_relaxed::{
+    Outcome, Progress, SemiRelaxedOptions, SemiRelaxedTransport, semi_relaxed_transport,
+    semi_relaxed_transport_observed,
+};
