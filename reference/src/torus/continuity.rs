@@ -181,7 +181,10 @@ mod tests {
             let flow = case.scheme.flow(&case.scheme.solve(&case.terminal), &case.source);
             let gradient = dot(&flow.weights[case.scheme.steps()], &case.direction);
             // Central difference over a C^{1,1} function: 1e-5 times the jump of curvature, plus rounding 1e-11.
-            assert!((difference - gradient).abs() < 1e-6 * gradient.abs().max(1e-3), "{difference} {gradient}");
+            assert!(
+                (difference - gradient).abs() < 1e-6 * gradient.abs().max(1e-3),
+                "{difference} {gradient}"
+            );
         }
     }
 

@@ -85,7 +85,7 @@ pub struct Monotonicity {
 }
 
 impl Monotonicity {
-    /// Solves `D_KL^L(first | target)` and `D_KL^L(second | target)` and evaluates 1.7.
+    /// Solves `D_f^L(first | target)` and `D_f^L(second | target)` and evaluates 1.7.
     pub fn between(
         problem: &TimeDependentProblem,
         first: &[f64],
@@ -93,12 +93,8 @@ impl Monotonicity {
         tolerance: f64,
     ) -> Result<Self, InvalidInput> {
         let options = TimeDependentOptions { tolerance, ..Default::default() };
-        let divergence = |law: &[f64]| {
-            let stencil = problem.scheme().stencil().clone();
-            let target = problem.target().to_vec();
-            TimeDependentProblem::divergence(stencil, problem.lipschitz(), law.to_vec(), target)
-        };
-        let (problem_1, problem_2) = (divergence(first)?, divergence(second)?);
+        let (problem_1, problem_2) =
+            (problem.divergence_of(first.to_vec())?, problem.divergence_of(second.to_vec())?);
         let (solution_1, solution_2) = (problem_1.solve(&options)?, problem_2.solve(&options)?);
         let (phi_1, phi_2) = (solution_1.terminal_potential(), solution_2.terminal_potential());
         Ok(Self {
@@ -160,19 +156,33 @@ mod tests {
     use super::super::exact_solutions::normalised;
     use super::super::stencil::Stencil;
     use super::*;
-    use crate::specification::ProximalParameters;
+    use crate::specification::{DivergenceKind, ProximalParameters};
     use std::f64::consts::TAU;
 
     fn density(stencil: &Stencil, amplitude: f64, shift: f64) -> Vec<f64> {
-        normalised(stencil.sample(|x| x.iter().map(|x| 1.0 + amplitude * (TAU * (x - shift)).cos()).product()))
+        normalised(
+            stencil.sample(|x| x.iter().map(|x| 1.0 + amplitude * (TAU * (x - shift)).cos()).product()),
+        )
     }
 
-    fn pair(dimension: usize, side: usize, viscosity: f64) -> (TimeDependentProblem, [TimeDependentSolution; 2]) {
+    fn pair(
+        dimension: usize,
+        side: usize,
+        viscosity: f64,
+    ) -> (TimeDependentProblem, [TimeDependentSolution; 2]) {
         let parameters = ProximalParameters::new(1.0, 1.0, 0.25).unwrap();
         let make = |amplitude: f64, shift: f64| {
             let stencil = Stencil::new(dimension, side).unwrap();
             let (source, target) = (density(&stencil, 0.5, 0.1), density(&stencil, amplitude, shift));
-            TimeDependentProblem::new(stencil, parameters, viscosity, source, target).unwrap()
+            TimeDependentProblem::new(
+                stencil,
+                parameters,
+                viscosity,
+                DivergenceKind::KullbackLeibler,
+                source,
+                target,
+            )
+            .unwrap()
         };
         let (first, second) = (make(0.9, 0.4), make(0.7, 0.8));
         let options = TimeDependentOptions::default();

@@ -179,7 +179,8 @@ impl ExactSolution for StraightLineGame {
             .map(|x| {
                 let y = self.foot(*x, time_left);
                 let slope = self.slope * (TAU * y).cos();
-                self.slope / TAU * (TAU * y).sin() + time_left / (2.0 * self.parameters.lambda) * slope * slope
+                self.slope / TAU * (TAU * y).sin()
+                    + time_left / (2.0 * self.parameters.lambda) * slope * slope
             })
             .sum()
     }
@@ -191,7 +192,8 @@ impl ExactSolution for StraightLineGame {
                 let y = self.foot(*x, horizon - t);
                 let start = y + horizon / lambda * self.slope * (TAU * y).cos();
                 let curvature = -TAU * self.slope * (TAU * y).sin();
-                let stretch = (1.0 + horizon / lambda * curvature) / (1.0 + (horizon - t) / lambda * curvature);
+                let stretch =
+                    (1.0 + horizon / lambda * curvature) / (1.0 + (horizon - t) / lambda * curvature);
                 (1.0 + self.source_amplitude * (TAU * (start - self.shift)).cos()) * stretch
             })
             .product()
@@ -266,7 +268,8 @@ impl ActiveLipschitzGame {
         let ProximalParameters { lipschitz, lambda, horizon } = self.parameters;
         let h = 1.0 / nodes as f64;
         let points: Vec<f64> = (0..nodes).map(|i| (i as f64 + 0.5) * h).collect();
-        let normaliser: f64 = points.iter().map(|x| self.intermediate(&[*x]) * (-self.terminal(*x)).exp()).sum::<f64>() * h;
+        let normaliser: f64 =
+            points.iter().map(|x| self.intermediate(&[*x]) * (-self.terminal(*x)).exp()).sum::<f64>() * h;
         points
             .iter()
             .map(|x| {
@@ -319,7 +322,10 @@ impl ExactGame for ActiveLipschitzGame {
             y if y < 0.25 => -1.0,
             y if (0.5..0.75).contains(&y) => 1.0,
             _ => 0.0,
-        } * self.flux * 2.0 * TAU * (4.0 * TAU * x[0]).sin();
+        } * self.flux
+            * 2.0
+            * TAU
+            * (4.0 * TAU * x[0]).sin();
         self.density(x, self.parameters.horizon) - derivative
     }
 }
@@ -356,7 +362,8 @@ impl ExactSolution for ParabolicWell {
     /// From the uniform source.
     fn density(&self, x: &[f64], t: f64) -> f64 {
         let ProximalParameters { lambda, horizon, .. } = self.parameters;
-        let contraction = (1.0 + self.stiffness * (horizon - t) / lambda) / (1.0 + self.stiffness * horizon / lambda);
+        let contraction =
+            (1.0 + self.stiffness * (horizon - t) / lambda) / (1.0 + self.stiffness * horizon / lambda);
         let inside = x.iter().all(|x| wrapped(*x, self.centre).abs() <= 0.5 * contraction);
         if inside { contraction.powi(-(x.len() as i32)) } else { 0.0 }
     }
@@ -429,7 +436,8 @@ mod tests {
             hamilton_jacobi += gradient * gradient / (2.0 * lambda) - s * laplacian;
             let density_gradient = (rho(&ahead, t) - rho(&behind, t)) / (2.0 * e);
             let density_laplacian = (rho(&ahead, t) - 2.0 * rho(x, t) + rho(&behind, t)) / (e * e);
-            continuity -= s * density_laplacian + (density_gradient * gradient + rho(x, t) * laplacian) / lambda;
+            continuity -=
+                s * density_laplacian + (density_gradient * gradient + rho(x, t) * laplacian) / lambda;
         }
         (hamilton_jacobi.abs(), continuity.abs())
     }
@@ -440,7 +448,10 @@ mod tests {
         let tent = Tent { parameters, slope: 0.5, centre: 0.1, bump_centre: 0.4, bump_radius: 0.1 };
         let well = ParabolicWell { parameters, stiffness: 1.2, centre: 0.3 };
         let cases: Vec<(Box<dyn ExactSolution>, Vec<Vec<f64>>)> = vec![
-            (Box::new(ColeHopfGame::example()), vec![vec![0.13], vec![0.77], vec![0.2, 0.9], vec![0.6, 0.45]]),
+            (
+                Box::new(ColeHopfGame::example()),
+                vec![vec![0.13], vec![0.77], vec![0.2, 0.9], vec![0.6, 0.45]],
+            ),
             (Box::new(StraightLineGame::example()), vec![vec![0.13], vec![0.81], vec![0.3, 0.7]]),
             (Box::new(ActiveLipschitzGame::example()), vec![vec![0.12], vec![0.4], vec![0.62], vec![0.9]]),
             (Box::new(well), vec![vec![0.2], vec![0.31], vec![0.35, 0.2]]),
@@ -451,7 +462,10 @@ mod tests {
                 let t = 0.4 * solution.parameters().horizon;
                 let (hamilton_jacobi, continuity) = residuals(solution.as_ref(), x, t);
                 // e^2 = 1e-8 times derivatives of order (2 pi)^4, and rounding eps / e^2 = 2e-8.
-                assert!(hamilton_jacobi < 3e-5 && continuity < 3e-4, "{index} {x:?} {hamilton_jacobi} {continuity}");
+                assert!(
+                    hamilton_jacobi < 3e-5 && continuity < 3e-4,
+                    "{index} {x:?} {hamilton_jacobi} {continuity}"
+                );
             }
         }
     }

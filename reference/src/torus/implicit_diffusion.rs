@@ -32,7 +32,7 @@ impl ImplicitDiffusion {
         let mut line = vec![0.0; n];
         for axis in 0..stencil.dimension() {
             let stride = stencil.stride(axis);
-            for start in (0..field.len()).filter(|i| (i / stride) % n == 0) {
+            for start in (0..field.len()).filter(|i| (i / stride).is_multiple_of(n)) {
                 for k in 0..n {
                     line[k] = field[start + k * stride];
                 }

@@ -64,7 +64,7 @@ pub fn route_excess(stencil: &Stencil, lipschitz: f64, excess: &[f64], flux: &mu
     let mut excess = excess.to_vec();
     for axis in (0..stencil.dimension()).rev() {
         let stride = stencil.stride(axis);
-        for start in (0..excess.len()).filter(|i| (i / stride) % n == 0) {
+        for start in (0..excess.len()).filter(|i| (i / stride).is_multiple_of(n)) {
             // m on the arc (k-1, k) removes its value at k and adds it at k-1: walk the excess down to the line's start.
             for k in (1..n).rev() {
                 let (here, before) = (start + k * stride, start + (k - 1) * stride);
@@ -91,9 +91,8 @@ pub fn add_constraint_curvature(
         for a in 0..axes {
             for b in 0..axes {
                 let identity = if a == b { 1.0 } else { 0.0 };
-                let weight = scale
-                    * multipliers[i]
-                    * (identity + differences[a][i] * differences[b][i] / slack[i]);
+                let weight =
+                    scale * multipliers[i] * (identity + differences[a][i] * differences[b][i] / slack[i]);
                 let (next_a, next_b) = (stencil.forward(a)[i] as usize, stencil.forward(b)[i] as usize);
                 matrix[[next_a, next_b]] += weight;
                 matrix[[i, i]] += weight;
@@ -139,8 +138,7 @@ mod tests {
         let differences = scaled_differences(&stencil, 1.3, &potential);
         let left: f64 =
             (0..2).map(|a| differences[a].iter().zip(&flux[a]).map(|(u, m)| u * m).sum::<f64>()).sum();
-        let right: f64 =
-            removed_mass(&stencil, 1.3, &flux).iter().zip(&potential).map(|(r, p)| r * p).sum();
+        let right: f64 = removed_mass(&stencil, 1.3, &flux).iter().zip(&potential).map(|(r, p)| r * p).sum();
         assert!((left - right).abs() < 1e-12);
     }
 

@@ -32,8 +32,7 @@ impl Stencil {
             for i in 0..nodes {
                 let coordinate = (i / stride) % nodes_per_side;
                 let line_start = i - coordinate * stride;
-                forward[axis * nodes + i] =
-                    (line_start + (coordinate + 1) % nodes_per_side * stride) as u32;
+                forward[axis * nodes + i] = (line_start + (coordinate + 1) % nodes_per_side * stride) as u32;
                 backward[axis * nodes + i] =
                     (line_start + (coordinate + nodes_per_side - 1) % nodes_per_side * stride) as u32;
             }
