@@ -3,6 +3,7 @@
 //! Read in this order: [`grid`], [`densities`], [`envelope`] (one line), [`hopf_lax`] (all axes), [`lipschitz`].
 //! In time: [`stencil`], [`hamilton_jacobi`], [`continuity`] (its adjoint), [`time_solver`], [`energy_identity`].
 
+pub mod characteristics;
 pub mod continuity;
 pub mod convergence;
 pub mod densities;
@@ -13,12 +14,14 @@ pub mod grid;
 pub mod hamilton_jacobi;
 pub mod hopf_lax;
 pub mod implicit_diffusion;
+pub mod limits;
 pub mod lipschitz;
 pub mod lipschitz_barrier;
 pub mod problem;
 pub mod spectral;
 pub mod stencil;
 pub mod time_solver;
+pub mod uniqueness;
 pub mod value_curvature;
 
 pub use densities::NamedDensity;

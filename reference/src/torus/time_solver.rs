@@ -132,7 +132,7 @@ impl TimeDependentProblem {
         let mut point = self.evaluate(terminal.clone());
         let mut multipliers = Vec::new();
         let (mut best, mut history) = (None, Vec::new());
-        let mut path = f64::INFINITY;
+        let (mut path, mut polishing) = (f64::INFINITY, 0);
         let mut termination = Termination::Budget;
         for iteration in 0..=options.most_iterations {
             if multipliers.is_empty() {
@@ -148,7 +148,9 @@ impl TimeDependentProblem {
             if better {
                 best = Some(certificate);
             }
-            if path <= last_path && history[iteration] <= allowed && centred <= 10.0 * path * nodes as f64 {
+            let certified = path <= last_path && history[iteration] <= allowed;
+            polishing += usize::from(certified);
+            if certified && (centred <= path || polishing > POLISHING_STEPS) {
                 termination = Termination::Gap;
                 break;
             }
@@ -173,7 +175,7 @@ impl TimeDependentProblem {
             match self.line_search(&point, &direction, step, path) {
                 Some(next) => point = next,
                 None => {
-                    termination = Termination::Floor;
+                    termination = if polishing > 0 { Termination::Gap } else { Termination::Floor };
                     break;
                 }
             }
@@ -504,6 +506,8 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 
 /// The first `mu` times the number of nodes: the gap of the first central point, of the order of the values solved for.
 const FIRST_PATH: f64 = 0.1;
+/// Newton steps allowed after the gap is certified, to settle on the central point (quadratic until rounding).
+const POLISHING_STEPS: usize = 4;
 /// `mu` falls once the optimality error is below this multiple of it.
 const CENTRED: f64 = 10.0;
 /// Allowed ratio between `tau c` and `mu`.
