@@ -5,3 +5,7 @@
 
 pub mod array_file;
 pub mod command;
+pub mod curves;
+pub mod dataset;
+pub mod picture;
+pub mod run_directory;
