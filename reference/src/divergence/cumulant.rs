@@ -130,3 +130,138 @@ where
     }
     nu
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::divergence::generator::KINDS;
+
+    fn normalised(masses: &[f64]) -> Vec<f64> {
+        let total: f64 = masses.iter().sum();
+        masses.iter().map(|mass| mass / total).collect()
+    }
+
+    fn divergence(generator: &Generator, eta: &[f64], q: &[f64]) -> f64 {
+        eta.iter().zip(q).map(|(eta, q)| generator.perspective(*eta, *q)).sum()
+    }
+
+    /// Naive twin: the infimum over nu by golden-section search on the definition.
+    fn naive(generator: &Generator, psi: &[f64], q: &[f64]) -> f64 {
+        let objective = |nu: f64| {
+            let singular = psi.iter().zip(q).any(|(p, q)| *q == 0.0 && p - nu > generator.recession_slope());
+            let mean: f64 = psi
+                .iter()
+                .zip(q)
+                .filter(|(_, q)| **q > 0.0)
+                .map(|(psi, q)| q * generator.conjugate(psi - nu))
+                .sum();
+            if singular { f64::INFINITY } else { nu + mean }
+        };
+        let (mut low, mut high) = (-200.0, 200.0);
+        let ratio = 0.618_033_988_749_894_9;
+        for _ in 0..200 {
+            let (left, right) = (high - ratio * (high - low), low + ratio * (high - low));
+            // Infinite on the left of the domain: move right on ties.
+            if objective(left) < objective(right) { high = right } else { low = left }
+        }
+        objective(high)
+    }
+
+    proptest! {
+        #[test]
+        fn the_cumulant_is_the_infimum_over_the_shift(
+            psi in prop::collection::vec(-3.0..3.0f64, 6),
+            masses in prop::collection::vec(prop_oneof![3 => 0.05..1.0f64, 1 => Just(0.0)], 6),
+        ) {
+            prop_assume!(masses.iter().sum::<f64>() > 0.0);
+            let q = normalised(&masses);
+            for kind in KINDS {
+                let generator = Generator::new(kind).unwrap();
+                let cumulant = generalised_cumulant(&generator, &psi, &q);
+                let expected = naive(&generator, &psi, &q);
+                // Golden section places nu to about 1e-8 of the bracket; next to a binding constraint the error is first order.
+                prop_assert!((cumulant.value - expected).abs() < 1e-7 * (1.0 + expected.abs()), "{kind}");
+                prop_assert!(cumulant.value <= expected + 1e-12 * (1.0 + expected.abs()), "{kind} is not the infimum");
+                // Conjugate pair: Lambda = <eta, psi> - D_f(eta|q) at the gradient, which is a probability vector.
+                prop_assert!((cumulant.weights.iter().sum::<f64>() - 1.0).abs() < 1e-12, "{kind} mass");
+                prop_assert!(cumulant.weights.iter().all(|eta| *eta >= 0.0));
+                let pairing: f64 = cumulant.weights.iter().zip(&psi).map(|(eta, psi)| eta * psi).sum();
+                let conjugate = pairing - divergence(&generator, &cumulant.weights, &q);
+                prop_assert!((cumulant.value - conjugate).abs() < 1e-11 * (1.0 + expected.abs()), "{kind} {conjugate}");
+            }
+        }
+
+        #[test]
+        fn no_probability_vector_beats_the_cumulant(
+            psi in prop::collection::vec(-3.0..3.0f64, 5),
+            masses in prop::collection::vec(0.05..1.0f64, 5),
+            other in prop::collection::vec(0.0..1.0f64, 5),
+        ) {
+            let (q, eta) = (normalised(&masses), normalised(&other));
+            for kind in KINDS {
+                let generator = Generator::new(kind).unwrap();
+                let pairing: f64 = eta.iter().zip(&psi).map(|(eta, psi)| eta * psi).sum();
+                let lower = pairing - divergence(&generator, &eta, &q);
+                let value = generalised_cumulant(&generator, &psi, &q).value;
+                prop_assert!(lower <= value + 1e-12 * (1.0 + value.abs()), "{kind}");
+            }
+        }
+
+        #[test]
+        fn the_weights_are_the_gradient_and_a_constant_passes_through(
+            psi in prop::collection::vec(-2.0..2.0f64, 4),
+            masses in prop::collection::vec(0.05..1.0f64, 4),
+            constant in -50.0..50.0f64,
+        ) {
+            let q = normalised(&masses);
+            for kind in KINDS {
+                let generator = Generator::new(kind).unwrap();
+                let base = generalised_cumulant(&generator, &psi, &q);
+                let moved: Vec<f64> = psi.iter().map(|psi| psi + constant).collect();
+                let raised = generalised_cumulant(&generator, &moved, &q).value;
+                prop_assert!((raised - base.value - constant).abs() < 1e-12 * (1.0 + constant.abs()), "{kind}");
+                for j in 0..psi.len() {
+                    let step = 1e-5;
+                    let at = |sign: f64| {
+                        let mut shifted = psi.clone();
+                        shifted[j] += sign * step;
+                        generalised_cumulant(&generator, &shifted, &q).value
+                    };
+                    let slope = (at(1.0) - at(-1.0)) / (2.0 * step);
+                    // Central difference: rounding eps/step = 2e-11 and truncation, first order in step where (f*)' has a kink.
+                    prop_assert!((slope - base.weights[j]).abs() < 1e-4 * (1.0 + base.weights[j]), "{kind} {j}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_logarithmic_moment_is_ln_of_the_mean_exponential_and_does_not_overflow() {
+        let generator = Generator::new(DivergenceKind::KullbackLeibler).unwrap();
+        let q = [0.25, 0.75];
+        let small = generalised_cumulant(&generator, &[0.3, -0.4], &q);
+        let expected = (0.25 * 0.3f64.exp() + 0.75 * (-0.4f64).exp()).ln();
+        assert!((small.value - expected).abs() < 1e-15);
+        let large = generalised_cumulant(&generator, &[5000.3, 4999.6], &q);
+        assert!((large.value - 5000.0 - expected).abs() < 1e-11);
+        // The definition through f* = exp(s - 1) and the reported shift gives the same number.
+        let by_definition = small.shift
+            + 0.25 * generator.conjugate(0.3 - small.shift)
+            + 0.75 * generator.conjugate(-0.4 - small.shift);
+        assert!((by_definition - expected).abs() < 1e-15);
+    }
+
+    #[test]
+    fn mass_leaves_for_an_atom_without_weight_where_the_recession_slope_is_finite() {
+        let generator = Generator::new(DivergenceKind::JensenShannon).unwrap();
+        let far = generalised_cumulant(&generator, &[0.0, 3.0], &[1.0, 0.0]);
+        assert!(far.weights[1] > 0.5, "{far:?}");
+        let near = generalised_cumulant(&generator, &[0.0, 0.1], &[1.0, 0.0]);
+        assert_eq!(near.weights[1], 0.0, "{near:?}");
+        assert_eq!(near.value, 0.0);
+    }
+}

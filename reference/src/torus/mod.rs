@@ -1,19 +1,33 @@
 //! The mean-field game on the flat torus `[0,1)^d`: grid, densities, Hopf-Lax, and its independent solvers.
 //!
 //! Read in this order: [`grid`], [`densities`], [`envelope`] (one line), [`hopf_lax`] (all axes), [`lipschitz`].
+//! In time: [`stencil`], [`hamilton_jacobi`], [`continuity`] (its adjoint), [`time_solver`], [`energy_identity`].
 
+pub mod characteristics;
+pub mod continuity;
+pub mod convergence;
 pub mod densities;
 pub mod dual_solver;
+pub mod energy_identity;
 pub mod envelope;
+pub mod exact_solutions;
 pub mod grid;
+pub mod hamilton_jacobi;
 pub mod hopf_lax;
+pub mod implicit_diffusion;
+pub mod limits;
 pub mod lipschitz;
 mod newton_direction;
+pub mod lipschitz_barrier;
 pub mod problem;
 mod smooth_dual;
 pub mod spectral;
 mod transfer;
 mod vector;
+pub mod stencil;
+pub mod time_solver;
+pub mod uniqueness;
+pub mod value_curvature;
 
 pub use densities::NamedDensity;
 pub use dual_solver::{DualOptions, solve_dual};

@@ -1,0 +1,75 @@
+//! The flow [39]: `x_{k+1} = x_k - (h / lambda) grad_x U(x_k, t_k)`, `t_k = k h`, `h = T / N`.
+
+use proxflow_reference::InvalidInput;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use crate::network::Network;
+
+/// Horizon, number of Euler steps and kinetic weight of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct FlowSpecification {
+    /// Time horizon `T > 0`.
+    pub horizon: f64,
+    /// Number of Euler steps `N >= 1`.
+    pub steps: usize,
+    /// Kinetic weight `lambda > 0`; the velocity is `v = -grad U / lambda`.
+    pub lambda: f64,
+}
+
+/// A simulated batch: positions `x_0 .. x_N` and velocities `v_0 .. v_{N-1}`, each `(B, d)`.
+pub struct Trajectory {
+    /// `x_k`, `N + 1` entries.
+    pub positions: Vec<Tensor>,
+    /// `v_k = -grad_x U(x_k, t_k) / lambda`, `N` entries.
+    pub velocities: Vec<Tensor>,
+}
+
+impl FlowSpecification {
+    /// Checks the ranges.
+    pub fn new(horizon: f64, steps: usize, lambda: f64) -> Result<Self, InvalidInput> {
+        InvalidInput::require_positive("horizon", horizon)?;
+        InvalidInput::require_positive("lambda", lambda)?;
+        if steps == 0 {
+            return Err(InvalidInput::new("steps", steps, ">= 1"));
+        }
+        Ok(Self { horizon, steps, lambda })
+    }
+
+    /// The step `h = T / N`.
+    pub fn step(&self) -> f64 {
+        self.horizon / self.steps as f64
+    }
+
+    /// `t_k = k h`.
+    pub fn time(&self, index: usize) -> f64 {
+        index as f64 * self.step()
+    }
+
+    /// The same flow with another number of steps.
+    pub fn with_steps(self, steps: usize) -> Self {
+        Self { steps, ..self }
+    }
+}
+
+/// The endpoint `x_N` of `x_0 (B, d)`, keeping nothing else.
+pub fn endpoint(potential: &Network, x0: &Tensor, flow: FlowSpecification) -> Tensor {
+    let mut x = x0.detach();
+    for k in 0..flow.steps {
+        x = &x - potential.gradient(&x, flow.time(k)) * (flow.step() / flow.lambda);
+    }
+    x
+}
+
+/// The whole trajectory of `x_0 (B, d)`.
+pub fn simulate(potential: &Network, x0: &Tensor, flow: FlowSpecification) -> Trajectory {
+    let mut positions = vec![x0.detach()];
+    let mut velocities = Vec::with_capacity(flow.steps);
+    for k in 0..flow.steps {
+        let x = &positions[k];
+        let velocity = potential.gradient(x, flow.time(k)) * (-1.0 / flow.lambda);
+        positions.push(x + &velocity * flow.step());
+        velocities.push(velocity);
+    }
+    Trajectory { positions, velocities }
+}

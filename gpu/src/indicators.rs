@@ -1,0 +1,287 @@
+//! Optimality indicators of a flow (section 5 of docs/notation.md): means over samples with their standard errors.
+//!
+//! Everything is evaluated at `(x_k, t_k)`. The definitions that the released code logs instead are kept apart, in [`Released`].
+
+use serde::Serialize;
+use serde::ser::SerializeMap;
+use tch::{Kind, Tensor};
+
+use crate::flow::FlowSpecification;
+use crate::network::Network;
+use crate::objective::{f64_of, to_f64};
+
+/// A mean over samples with its standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Estimate {
+    /// The mean, or the ratio of two means.
+    pub mean: f64,
+    /// Its standard error: `sd / sqrt(n)`, by the delta method for ratios.
+    pub stderr: f64,
+}
+
+impl Estimate {
+    /// Mean of one number per sample.
+    pub fn mean(samples: &Tensor) -> Self {
+        Self::ratio(samples, &samples.ones_like())
+    }
+
+    /// `E a / E b` over paired samples.
+    pub fn ratio(numerator: &Tensor, denominator: &Tensor) -> Self {
+        let (a, b) = (numerator.to_kind(Kind::Double), denominator.to_kind(Kind::Double));
+        let count = a.size()[0] as f64;
+        let scale = f64_of(&b.mean(Kind::Double));
+        let mean = f64_of(&a.mean(Kind::Double)) / scale;
+        let residual = a - b * mean;
+        let variance = f64_of(&residual.square().sum(Kind::Double)) / (count - 1.0).max(1.0);
+        Self { mean, stderr: (variance / count).sqrt() / scale.abs() }
+    }
+}
+
+/// Indicators of one flow at one step size.
+#[derive(Debug)]
+pub struct FlowIndicators {
+    /// Number of Euler steps `N`.
+    pub steps: usize,
+    /// Step `h = T / N`.
+    pub step: f64,
+    /// `K_h = E sum_k h |v_k|^2 / 2`.
+    pub kinetic_energy: Estimate,
+    /// `E |x_N - x_0|^2 / (2 T)`.
+    pub displacement_energy: Estimate,
+    /// `E [ sum_k h |v_k| / |x_N - x_0| ] >= 1`.
+    pub straightness: Estimate,
+    /// `E |x_N - x_N^ref| / |x_N^ref - x_0|`; absent where this flow is its own reference.
+    pub deviation: Option<Estimate>,
+    /// `E sum_k h |dU/dt - |grad U|^2 / (2 lambda)|` [43].
+    pub hj_residual: Estimate,
+    /// The same relative to `lambda K_h`.
+    pub hj_residual_relative: Estimate,
+    /// The HJ residual with its mean over samples removed at each `t_k` (U is trained up to a function of time).
+    pub hj_residual_gauged: Estimate,
+    /// The gauged residual relative to `lambda K_h`.
+    pub hj_residual_gauged_relative: Estimate,
+    /// Negative control: the residual with `+ |grad U|^2 / (2 lambda)`.
+    pub hj_residual_flipped: Estimate,
+    /// `E |v_{k+1} - v_k| / E |v_k|` along paths.
+    pub acceleration: Estimate,
+    /// `E |grad U(x_N, T) - grad phi(x_N)|` [44].
+    pub terminal_residual: Estimate,
+    /// `|grad phi|` at `x_N`: mean.
+    pub critic_slope: Estimate,
+    /// `|grad phi|` at `x_N`: largest.
+    pub critic_slope_max: f64,
+    /// Endpoints `x_N (B, d)`.
+    pub endpoints: Tensor,
+}
+
+/// What the released training code logs, kept for comparison with its curves: energy and residual at `(x_{k+1}, t_k)`, the
+/// residual with a plus sign, the terminal residual as a root-sum-of-squares over the sample count.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Released {
+    /// `E sum_k h |grad U(x_{k+1}, t_k)|^2 / (2 lambda^2)`.
+    pub kinetic_energy: f64,
+    /// `E sum_k h |dU/dt + |grad U|^2 / (2 lambda)|` at `(x_{k+1}, t_k)`.
+    pub hj_residual: f64,
+    /// `sqrt(sum_b |grad U - grad phi|^2) / B` at `(x_N, T)`.
+    pub terminal_residual: f64,
+}
+
+/// Evaluates all indicators for `x_0 (B, d)`. `reference` holds endpoints of the finest flow from the same `x_0`.
+pub fn evaluate(
+    potential: &Network,
+    discriminator: &Network,
+    x0: &Tensor,
+    flow: FlowSpecification,
+    reference: Option<&Tensor>,
+) -> FlowIndicators {
+    tch::no_grad(|| {
+        let (h, lambda) = (flow.step(), flow.lambda);
+        let zeros = || Tensor::zeros([x0.size()[0]], (x0.kind(), x0.device()));
+        let (mut energy, mut length, mut speed, mut turning) = (zeros(), zeros(), zeros(), zeros());
+        let (mut residual, mut gauged, mut flipped) = (zeros(), zeros(), zeros());
+        let mut x = x0.detach();
+        let mut previous: Option<Tensor> = None;
+        for k in 0..flow.steps {
+            let slope = potential.slope(&x, flow.time(k));
+            let velocity = &slope.gradient * (-1.0 / lambda);
+            let squared = norm_squared(&velocity);
+            let hamiltonian = &squared * (lambda / 2.0);
+            let defect = &slope.time_derivative - &hamiltonian;
+            energy += &squared * (h / 2.0);
+            length += squared.sqrt() * h;
+            flipped += (&slope.time_derivative + &hamiltonian).abs() * h;
+            gauged += (&defect - defect.mean(defect.kind())).abs() * h;
+            residual += defect.abs() * h;
+            if let Some(before) = previous.replace(velocity.shallow_clone()) {
+                turning += norm(&(&velocity - before));
+                speed += norm(&velocity);
+            }
+            x = &x + velocity * h;
+        }
+        let displacement = norm(&(&x - x0));
+        let terminal = discriminator.gradient(&x, 0.0);
+        let mismatch = potential.gradient(&x, flow.horizon) - &terminal;
+        let critic_slope = norm(&terminal);
+        let scale = &energy * lambda;
+        FlowIndicators {
+            steps: flow.steps,
+            step: h,
+            displacement_energy: Estimate::mean(&(displacement.square() / (2.0 * flow.horizon))),
+            straightness: Estimate::mean(&(length / &displacement)),
+            deviation: reference.map(|end| Estimate::mean(&(norm(&(&x - end)) / norm(&(end - x0))))),
+            hj_residual_relative: Estimate::ratio(&residual, &scale),
+            hj_residual: Estimate::mean(&residual),
+            hj_residual_gauged_relative: Estimate::ratio(&gauged, &scale),
+            hj_residual_gauged: Estimate::mean(&gauged),
+            hj_residual_flipped: Estimate::mean(&flipped),
+            kinetic_energy: Estimate::mean(&energy),
+            acceleration: if flow.steps > 1 {
+                Estimate::ratio(&turning, &speed)
+            } else {
+                Estimate { mean: 0.0, stderr: 0.0 }
+            },
+            terminal_residual: Estimate::mean(&norm(&mismatch)),
+            critic_slope_max: f64_of(&critic_slope.max()),
+            critic_slope: Estimate::mean(&critic_slope),
+            endpoints: x,
+        }
+    })
+}
+
+/// The released code's definitions, for `x_0 (B, d)`.
+pub fn evaluate_released(
+    potential: &Network,
+    discriminator: &Network,
+    x0: &Tensor,
+    flow: FlowSpecification,
+) -> Released {
+    tch::no_grad(|| {
+        let (h, lambda) = (flow.step(), flow.lambda);
+        let (mut kinetic_energy, mut hj_residual) = (0.0, 0.0);
+        let mut x = x0.detach();
+        for k in 0..flow.steps {
+            x = &x - potential.gradient(&x, flow.time(k)) * (h / lambda);
+            let slope = potential.slope(&x, flow.time(k));
+            let hamiltonian = norm_squared(&slope.gradient) / (2.0 * lambda);
+            kinetic_energy += h / lambda * f64_of(&hamiltonian.mean(Kind::Double));
+            hj_residual += h * f64_of(&(slope.time_derivative + hamiltonian).abs().mean(Kind::Double));
+        }
+        let mismatch = potential.gradient(&x, flow.horizon) - discriminator.gradient(&x, 0.0);
+        let terminal_residual = f64_of(&mismatch.square().sum(Kind::Double)).sqrt() / x.size()[0] as f64;
+        Released { kinetic_energy, hj_residual, terminal_residual }
+    })
+}
+
+/// Mean and largest `|grad phi|` over points `(B, d)`: the Lipschitz check.
+pub fn slope_statistics(discriminator: &Network, points: &Tensor) -> (Estimate, f64) {
+    let slopes = norm(&discriminator.gradient(points, 0.0));
+    (Estimate::mean(&slopes), f64_of(&slopes.max()))
+}
+
+fn norm_squared(rows: &Tensor) -> Tensor {
+    rows.square().sum_dim_intlist(1, false, rows.kind())
+}
+
+fn norm(rows: &Tensor) -> Tensor {
+    norm_squared(rows).sqrt()
+}
+
+/// Rows of a tensor `(B, d)` as f32 on the host, row-major.
+pub fn to_host(rows: &Tensor) -> Vec<f32> {
+    to_f64(rows).into_iter().map(|value| value as f32).collect()
+}
+
+impl Serialize for FlowIndicators {
+    /// One entry of `steps` in the report of `mnist evaluate`: every mean with its `_stderr`.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let exact = Estimate { mean: 0.0, stderr: 0.0 };
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("steps", &self.steps)?;
+        map.serialize_entry("h", &self.step)?;
+        for (name, estimate) in [
+            ("kinetic_energy", self.kinetic_energy),
+            ("displacement_energy", self.displacement_energy),
+            ("straightness", self.straightness),
+            ("deviation", self.deviation.unwrap_or(exact)),
+            ("hj_residual", self.hj_residual),
+            ("hj_residual_relative", self.hj_residual_relative),
+            ("hj_residual_gauged", self.hj_residual_gauged),
+            ("hj_residual_gauged_relative", self.hj_residual_gauged_relative),
+            ("hj_residual_flipped", self.hj_residual_flipped),
+            ("acceleration", self.acceleration),
+            ("terminal_residual", self.terminal_residual),
+            ("critic_slope_mean", self.critic_slope),
+        ] {
+            map.serialize_entry(name, &estimate.mean)?;
+            map.serialize_entry(&format!("{name}_stderr"), &estimate.stderr)?;
+        }
+        map.serialize_entry("critic_slope_max", &self.critic_slope_max)?;
+        map.end()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::architecture::{Activation, Architecture};
+    use tch::Device;
+
+    const OPTIONS: (Kind, Device) = (Kind::Double, Device::Cpu);
+
+    /// `U(x, t) = <w, x> + c t`: every path is straight with velocity `-w / lambda`.
+    fn affine(weights: &[f64], time_slope: f64) -> Network {
+        let row: Vec<f64> = weights.iter().copied().chain([time_slope]).collect();
+        let architecture = Architecture::dense(weights.len() as i64, &[], Activation::Relu, true);
+        let weight = Tensor::from_slice(&row).reshape([1, -1]);
+        Network::from_parameters(architecture, vec![weight, Tensor::zeros([1], OPTIONS)]).unwrap()
+    }
+
+    fn linear(weights: &[f64]) -> Network {
+        let architecture = Architecture::dense(weights.len() as i64, &[], Activation::Relu, false);
+        let weight = Tensor::from_slice(weights).reshape([1, -1]);
+        Network::from_parameters(architecture, vec![weight, Tensor::zeros([1], OPTIONS)]).unwrap()
+    }
+
+    #[test]
+    fn an_exact_affine_potential_has_no_residual_and_the_flipped_sign_has() {
+        // |w|^2 / (2 lambda) = 25 / (2 * 0.5) = 25 is the time slope that solves Hamilton-Jacobi.
+        let flow = FlowSpecification::new(2.0, 5, 0.5).unwrap();
+        let x0 = Tensor::rand([7, 2], OPTIONS);
+        let (potential, discriminator) = (affine(&[3.0, 4.0], 25.0), linear(&[3.0, 4.0]));
+        let end = crate::flow::endpoint(&potential, &x0, flow.with_steps(40));
+        let found = evaluate(&potential, &discriminator, &x0, flow, Some(&end));
+        // Rounding: a few operations on numbers of size 100.
+        let zero = |value: f64| assert!(value.abs() < 1e-12, "{value}");
+        zero(found.hj_residual.mean);
+        zero(found.hj_residual_gauged.mean);
+        zero(found.terminal_residual.mean);
+        zero(found.acceleration.mean);
+        zero(found.straightness.mean - 1.0);
+        zero(found.deviation.unwrap().mean);
+        // |v| = 10, K = T |v|^2 / 2 = 100, equal to the displacement energy.
+        zero(found.kinetic_energy.mean / 100.0 - 1.0);
+        zero(found.displacement_energy.mean / 100.0 - 1.0);
+        zero(found.hj_residual_flipped.mean / 100.0 - 1.0);
+        zero(found.critic_slope.mean - 5.0);
+    }
+
+    #[test]
+    fn the_gauge_removes_a_function_of_time_alone() {
+        let flow = FlowSpecification::new(2.0, 5, 0.5).unwrap();
+        let x0 = Tensor::rand([7, 2], OPTIONS);
+        let found = evaluate(&affine(&[3.0, 4.0], 20.0), &linear(&[3.0, 4.0]), &x0, flow, None);
+        assert!((found.hj_residual.mean - 10.0).abs() < 1e-12);
+        assert!(found.hj_residual_gauged.mean.abs() < 1e-12);
+    }
+
+    #[test]
+    fn standard_error_of_a_ratio_follows_the_delta_method() {
+        let b = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0]);
+        let ratio = Estimate::ratio(&(&b * 2.0), &b);
+        assert_eq!((ratio.mean, ratio.stderr), (2.0, 0.0));
+        let mean = Estimate::mean(&b);
+        // sd = sqrt(5/3), n = 4.
+        assert!((mean.stderr - (5.0_f64 / 12.0).sqrt()).abs() < 1e-15);
+    }
+}

@@ -1,0 +1,186 @@
+//! The scalar networks `U_theta(x, t)` (potential) and `phi(x)` (discriminator): parameters and plain value.
+//!
+//! [`Network::value`] is the definition, differentiable by libtorch. [`Network::slope`] gives value, `grad_x` and `d/dt`;
+//! it takes the local linear map ([`crate::linearisation`]) where the network is piecewise linear and automatic
+//! differentiation where it is not.
+
+use proxflow_reference::InvalidInput;
+use tch::{Device, Kind, Tensor};
+
+use crate::architecture::{Activation, Architecture, Features};
+use crate::linearisation::Linearisation;
+use crate::random::{Stream, place};
+
+/// A network: its architecture and its parameters, in the order of [`Architecture::parameter_shapes`].
+#[derive(Debug)]
+pub struct Network {
+    architecture: Architecture,
+    parameters: Vec<Tensor>,
+}
+
+/// Value and slopes of a network at a batch of points.
+pub struct Slope {
+    /// `U(x, t)`, `(B)`.
+    pub value: Tensor,
+    /// `grad_x U(x, t)`, `(B, d)`.
+    pub gradient: Tensor,
+    /// `dU/dt (x, t)`, `(B)`; zero for a network without time.
+    pub time_derivative: Tensor,
+}
+
+impl Network {
+    /// Glorot-normal weights (`std = sqrt(2 / (fan_in + fan_out))`, fans counted with the receptive field), zero biases.
+    pub fn glorot(architecture: Architecture, stream: &mut Stream, options: (Kind, Device)) -> Self {
+        let parameters = architecture
+            .parameter_shapes()
+            .iter()
+            .map(|(_, shape)| {
+                if shape.len() == 1 {
+                    return Tensor::zeros(shape.as_slice(), options);
+                }
+                let receptive: i64 = shape[2..].iter().product();
+                let deviation = (2.0 / ((shape[0] + shape[1]) * receptive) as f64).sqrt();
+                place(&(stream.normal(shape) * deviation), options)
+            })
+            .collect();
+        Self { architecture, parameters }
+    }
+
+    /// Takes given parameters; their number and shapes must be those of `architecture`.
+    pub fn from_parameters(
+        architecture: Architecture,
+        parameters: Vec<Tensor>,
+    ) -> Result<Self, InvalidInput> {
+        architecture.validate()?;
+        let shapes = architecture.parameter_shapes();
+        if shapes.len() != parameters.len() {
+            return Err(InvalidInput::new("parameters", parameters.len(), shapes.len()));
+        }
+        for ((name, shape), tensor) in shapes.iter().zip(&parameters) {
+            if tensor.size() != *shape {
+                return Err(InvalidInput::new(
+                    name,
+                    format!("{:?}", tensor.size()),
+                    format!("shape {shape:?}"),
+                ));
+            }
+        }
+        Ok(Self { architecture, parameters })
+    }
+
+    /// The architecture.
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
+    /// Parameters in the order of [`Architecture::parameter_shapes`].
+    pub fn parameters(&self) -> &[Tensor] {
+        &self.parameters
+    }
+
+    /// Parameters, for an optimiser's update.
+    pub fn parameters_mut(&mut self) -> &mut [Tensor] {
+        &mut self.parameters
+    }
+
+    /// Element kind and device of the parameters.
+    pub fn options(&self) -> (Kind, Device) {
+        (self.parameters[0].kind(), self.parameters[0].device())
+    }
+
+    /// The same network with parameters of another kind or on another device.
+    pub fn to(&self, options: (Kind, Device)) -> Self {
+        let parameters = self.parameters.iter().map(|tensor| place(tensor, options).detach()).collect();
+        Self { architecture: self.architecture.clone(), parameters }
+    }
+
+    /// Convolution weights, one per block.
+    pub(crate) fn convolutions(&self) -> &[Tensor] {
+        &self.parameters[..self.architecture.blocks()]
+    }
+
+    /// Dense layers as `(weight (out, in), bias (out))`.
+    pub(crate) fn dense(&self) -> impl DoubleEndedIterator<Item = (&Tensor, &Tensor)> + ExactSizeIterator {
+        self.parameters[self.architecture.blocks()..].chunks_exact(2).map(|pair| (&pair[0], &pair[1]))
+    }
+
+    /// `U(x, t)` for `x (B, d)` and one common time, as `(B)`.
+    pub fn value(&self, x: &Tensor, t: f64) -> Tensor {
+        self.value_at_times(x, &self.time_column(x, t))
+    }
+
+    /// `U(x_b, t_b)` for `x (B, d)` and `t (B, 1)`, as `(B)`; differentiable by libtorch in x, t and the parameters.
+    pub fn value_at_times(&self, x: &Tensor, t: &Tensor) -> Tensor {
+        let batch = x.size()[0];
+        let features = match &self.architecture.features {
+            Features::Coordinates { .. } => x.shallow_clone(),
+            Features::PeriodicCoordinates { .. } => {
+                let angle = x * (2.0 * std::f64::consts::PI);
+                Tensor::cat(&[angle.cos(), angle.sin()], 1)
+            }
+            Features::Image { side, .. } => {
+                let mut image = x.reshape([batch, 1, *side, *side]);
+                for weight in self.convolutions() {
+                    image = image
+                        .conv2d(weight, None::<&Tensor>, 1, 3, 1, 1)
+                        .relu()
+                        .max_pool2d(2, 2, 0, 1, false);
+                }
+                image.flatten(1, -1)
+            }
+        };
+        let mut hidden = if self.architecture.time { Tensor::cat(&[&features, t], 1) } else { features };
+        let layers = self.dense().len();
+        for (index, (weight, bias)) in self.dense().enumerate() {
+            hidden = hidden.linear(weight, Some(bias));
+            if index + 1 < layers {
+                hidden = match self.architecture.activation {
+                    Activation::Relu => hidden.relu(),
+                    Activation::Softplus => hidden.softplus(),
+                    Activation::Tanh => hidden.tanh(),
+                };
+            }
+        }
+        hidden.squeeze_dim(1)
+    }
+
+    /// Value, `grad_x` and `d/dt` at `x (B, d)` and time `t`, detached from any graph.
+    pub fn slope(&self, x: &Tensor, t: f64) -> Slope {
+        if self.architecture.is_piecewise_linear() {
+            let linear = Linearisation::new(self, x, t);
+            return Slope {
+                gradient: linear.gradient(),
+                time_derivative: linear.time_derivative(),
+                value: linear.into_value(),
+            };
+        }
+        tch::with_grad(|| {
+            let x = x.detach().set_requires_grad(true);
+            let t = self.time_column(&x, t).detach().set_requires_grad(true);
+            let value = self.value_at_times(&x, &t);
+            let inputs: &[&Tensor] = if self.architecture.time { &[&x, &t] } else { &[&x] };
+            let mut slopes = Tensor::run_backward(&[value.sum(value.kind())], inputs, false, false);
+            let time_derivative =
+                if self.architecture.time { slopes.remove(1).squeeze_dim(1) } else { value.zeros_like() };
+            Slope {
+                value: value.detach(),
+                gradient: slopes.remove(0),
+                time_derivative: time_derivative.detach(),
+            }
+        })
+    }
+
+    /// `grad_x U(x, t)`, `(B, d)`, detached.
+    pub fn gradient(&self, x: &Tensor, t: f64) -> Tensor {
+        if self.architecture.is_piecewise_linear() {
+            Linearisation::new(self, x, t).gradient()
+        } else {
+            self.slope(x, t).gradient
+        }
+    }
+
+    /// The column `(B, 1)` filled with `t`, beside `x (B, d)`.
+    pub(crate) fn time_column(&self, x: &Tensor, t: f64) -> Tensor {
+        Tensor::full([x.size()[0], 1], t, (x.kind(), x.device()))
+    }
+}

@@ -1,0 +1,238 @@
+//! One convolutional block `x -> ReLU(maxpool_2x2(W * x))`, its adjoint and its tangent, in polyphase form.
+//!
+//! Cut an image into cells of `f x f` pixels. A pixel is then a *cell* and a *phase* `(e_y, e_x) in {0..f-1}^2`, and a 7x7
+//! convolution with "same" padding becomes one small convolution over cells, from `f^2 c_in` to `f^2 c_out` channels:
+//!
+//! `W'[(d, o), (i, e), j_y, j_x] = W[o, i, f (j_y - r) + e_y - d_y + 3, f (j_x - r) + e_x - d_x + 3]`
+//!
+//! (zero where the index leaves `0..7`; radius `r = 2` for f = 2, else 1). With the pooling position slowest in `d`, the 2x2 pool is
+//! a maximum over four contiguous channel groups, and its result is the next block's input with cells of `f/2`: a chain of n
+//! blocks runs wholly on the final grid, starting from `f = 2^n`. This is exact. On the CPU it makes the adjoint of the first block, an
+//! 8-to-1 channel convolution that libtorch runs at a fraction of its speed, several times cheaper (docs/results.md).
+//!
+//! The block has no bias, so one 0/1 selection per sample describes it locally: `block(x) = S W' x`, with adjoint `W'^T S^T`.
+
+use tch::Tensor;
+
+/// Width of the square kernel.
+pub const KERNEL: i64 = 7;
+/// The four positions of a 2x2 pooling window.
+const WINDOW: i64 = 4;
+
+/// The polyphase weights of one block.
+pub struct PolyphaseBlock {
+    forward: Tensor,
+    adjoint: Tensor,
+    /// Where each polyphase weight comes from in the flattened 7x7 kernel; 49 stands for zero.
+    table: Tensor,
+    outputs: i64,
+    inputs: i64,
+    cell: i64,
+}
+
+/// The local linear map of a block at a batch of inputs.
+pub struct BlockState {
+    /// Input `(B, f^2 c_in, h, w)`.
+    input: Tensor,
+    /// 0/1 selection `(B, 4, (f/2)^2 c_out h w)`: the winning pixel of each window, where its value is positive.
+    selection: Tensor,
+}
+
+impl PolyphaseBlock {
+    /// Builds the polyphase weights of `weight (out, in, 7, 7)` for cells of `cell x cell` pixels, `cell` even.
+    pub fn new(weight: &Tensor, cell: i64) -> Self {
+        let (outputs, inputs) = (weight.size()[0], weight.size()[1]);
+        let table = kernel_table(cell).to_device(weight.device());
+        let zero = Tensor::zeros([outputs, inputs, 1], (weight.kind(), weight.device()));
+        let padded = Tensor::cat(&[weight.reshape([outputs, inputs, KERNEL * KERNEL]), zero], 2);
+        let (pooled, width) = (cell * cell / 4, kernel_width(cell));
+        let forward = padded
+            .index_select(2, &table)
+            .reshape([outputs, inputs, WINDOW, pooled, cell * cell, width * width])
+            .permute([2, 0, 3, 1, 4, 5])
+            .reshape([WINDOW * outputs * pooled, inputs * cell * cell, width, width]);
+        let adjoint = forward.flip([2, 3]).transpose(0, 1).contiguous();
+        Self { forward, adjoint, table, outputs, inputs, cell }
+    }
+
+    /// `(B, f^2 c_in, h, w)` to `(B, (f/2)^2 c_out, h, w)` with the state for the adjoint and tangent maps.
+    pub fn forward(&self, input: Tensor) -> (Tensor, BlockState) {
+        let size = input.size();
+        let windows = self.windows(&self.convolve(&input, &self.forward));
+        let maximum = windows.amax([1], false);
+        let selection = first_winners(&windows, &maximum).to_kind(input.kind());
+        let output = maximum.relu().reshape([size[0], -1, size[2], size[3]]);
+        (output, BlockState { input, selection })
+    }
+
+    /// Adjoint of pool and ReLU: `delta (B, (f/2)^2 c_out, h, w)` at the block's output to the convolution's output.
+    pub fn select(&self, state: &BlockState, delta: &Tensor) -> Tensor {
+        let size = delta.size();
+        let spread = &state.selection * delta.reshape([size[0], 1, -1]);
+        spread.reshape([size[0], WINDOW * size[1], size[2], size[3]])
+    }
+
+    /// Adjoint of the convolution: `selected`, from [`Self::select`], to the gradient at the input `(B, f^2 c_in, h, w)`.
+    pub fn backward(&self, selected: &Tensor) -> Tensor {
+        self.convolve(selected, &self.adjoint)
+    }
+
+    /// Tangent: moves `direction (B, f^2 c_in, h, w)` through the local linear map. Returns the direction at the output and
+    /// the gradient, with respect to the `(out, in, 7, 7)` weights, of `sum <selected, W' direction>`.
+    pub fn tangent(&self, state: &BlockState, direction: &Tensor, selected: &Tensor) -> (Tensor, Tensor) {
+        let size = direction.size();
+        let (moved, gradient) = self.convolve_and_differentiate(direction, selected);
+        let moved = (&state.selection * self.windows(&moved)).sum_dim_intlist(1, false, moved.kind());
+        (moved.reshape([size[0], -1, size[2], size[3]]), gradient)
+    }
+
+    /// Gradient of `sum_b <selected_b, W' x_b>` with respect to the `(out, in, 7, 7)` weights.
+    pub fn weight_gradient(&self, state: &BlockState, selected: &Tensor) -> Tensor {
+        self.convolve_and_differentiate(&state.input, selected).1
+    }
+
+    /// `W' input` and the weight gradient of `<selected, W' input>`.
+    fn convolve_and_differentiate(&self, input: &Tensor, selected: &Tensor) -> (Tensor, Tensor) {
+        tch::with_grad(|| {
+            let weight = self.forward.detach().set_requires_grad(true);
+            let moved = self.convolve(input, &weight);
+            let pairing = (&moved * selected).sum(moved.kind());
+            let gradient = Tensor::run_backward(&[pairing], &[&weight], false, false).remove(0);
+            (moved.detach(), self.fold(&gradient))
+        })
+    }
+
+    /// Adjoint of the map from `(out, in, 7, 7)` weights to polyphase weights.
+    fn fold(&self, gradient: &Tensor) -> Tensor {
+        let (pooled, width) = (self.cell * self.cell / 4, kernel_width(self.cell));
+        let expanded = gradient
+            .reshape([WINDOW, self.outputs, pooled, self.inputs, self.cell * self.cell, width * width])
+            .permute([1, 3, 0, 2, 4, 5])
+            .reshape([self.outputs, self.inputs, -1]);
+        let taps = KERNEL * KERNEL;
+        Tensor::zeros([self.outputs, self.inputs, taps + 1], (gradient.kind(), gradient.device()))
+            .index_add(2, &self.table, &expanded)
+            .narrow(2, 0, taps)
+            .reshape([self.outputs, self.inputs, KERNEL, KERNEL])
+    }
+
+    /// `(B, f^2 c, h, w)` as `(B, 4, (f/2)^2 c h w)`: the four positions of each pooling window.
+    fn windows(&self, z: &Tensor) -> Tensor {
+        z.reshape([z.size()[0], WINDOW, -1])
+    }
+
+    fn convolve(&self, input: &Tensor, weight: &Tensor) -> Tensor {
+        input.conv2d(weight, None::<&Tensor>, 1, kernel_width(self.cell) / 2, 1, 1)
+    }
+}
+
+/// Width of the kernel over cells: `2 r + 1`.
+fn kernel_width(cell: i64) -> i64 {
+    if cell == 2 { 5 } else { 3 }
+}
+
+/// Positions in the flattened 7x7 kernel, ordered (window position, pooled phase, input phase, j_y, j_x).
+fn kernel_table(cell: i64) -> Tensor {
+    let square = |width: i64| (0..width * width).map(move |n| (n / width, n % width));
+    let width = kernel_width(cell);
+    let tap = |d: i64, e: i64, j: i64| cell * (j - width / 2) + e - d + KERNEL / 2;
+    let mut table = Vec::new();
+    for (wy, wx) in square(2) {
+        for (py, px) in square(cell / 2) {
+            for (ey, ex) in square(cell) {
+                for (jy, jx) in square(width) {
+                    let (ky, kx) = (tap(2 * py + wy, ey, jy), tap(2 * px + wx, ex, jx));
+                    let inside = (0..KERNEL).contains(&ky) && (0..KERNEL).contains(&kx);
+                    table.push(if inside { ky * KERNEL + kx } else { KERNEL * KERNEL });
+                }
+            }
+        }
+    }
+    Tensor::from_slice(&table)
+}
+
+/// The first position that attains a positive `maximum (B, n)` among `windows (B, 4, n)`, as max-pooling takes it.
+fn first_winners(windows: &Tensor, maximum: &Tensor) -> Tensor {
+    let mut free = maximum.gt(0.0);
+    let mut positions = Vec::with_capacity(WINDOW as usize);
+    for position in 0..WINDOW {
+        let wins = windows.select(1, position).eq_tensor(maximum).logical_and(&free);
+        free = free.logical_and(&wins.logical_not());
+        positions.push(wins);
+    }
+    Tensor::stack(&positions, 1)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind};
+
+    const OPTIONS: (Kind, Device) = (Kind::Double, Device::Cpu);
+
+    /// The block as libtorch defines it.
+    fn plain(x: &Tensor, weight: &Tensor) -> Tensor {
+        x.conv2d(weight, None::<&Tensor>, 1, KERNEL / 2, 1, 1).relu().max_pool2d(2, 2, 0, 1, false)
+    }
+
+    fn example(inputs: i64) -> (Tensor, Tensor) {
+        tch::manual_seed(7);
+        let x = Tensor::randn([3, inputs, 16, 8], OPTIONS);
+        (x, Tensor::randn([5, inputs, KERNEL, KERNEL], OPTIONS))
+    }
+
+    fn relative_error(a: &Tensor, b: &Tensor) -> f64 {
+        f64::try_from((a - b).norm() / b.norm()).unwrap()
+    }
+
+    #[test]
+    fn polyphase_block_equals_convolution_relu_and_pool() {
+        for (inputs, cell) in [(1, 2), (4, 2), (1, 4), (3, 4), (2, 8)] {
+            let (x, weight) = example(inputs);
+            let (output, _) = PolyphaseBlock::new(&weight, cell).forward(x.pixel_unshuffle(cell));
+            let output = output.pixel_shuffle(cell / 2);
+            assert!(relative_error(&output, &plain(&x, &weight)) < 1e-14, "cell {cell}");
+        }
+    }
+
+    #[test]
+    fn adjoint_and_weight_gradient_equal_automatic_differentiation() {
+        for cell in [2, 4, 8] {
+            let (x, weight) = example(3);
+            let (x, weight) = (x.set_requires_grad(true), weight.set_requires_grad(true));
+            let delta = Tensor::randn([3, 5, 8, 4], OPTIONS);
+            let pairing = (plain(&x, &weight) * &delta).sum(Kind::Double);
+            let expected = Tensor::run_backward(&[pairing], &[&x, &weight], false, false);
+            let block = PolyphaseBlock::new(&weight.detach(), cell);
+            let (_, state) = block.forward(x.detach().pixel_unshuffle(cell));
+            let selected = block.select(&state, &delta.pixel_unshuffle(cell / 2));
+            assert!(relative_error(&block.backward(&selected).pixel_shuffle(cell), &expected[0]) < 1e-13);
+            assert!(relative_error(&block.weight_gradient(&state, &selected), &expected[1]) < 1e-13);
+        }
+    }
+
+    #[test]
+    fn tangent_equals_a_finite_difference_inside_one_linear_piece() {
+        let (x, weight) = example(2);
+        let direction = Tensor::randn_like(&x);
+        let block = PolyphaseBlock::new(&weight, 4);
+        let (output, state) = block.forward(x.pixel_unshuffle(4));
+        let selected = block.select(&state, &output.ones_like());
+        let (moved, _) = block.tangent(&state, &direction.pixel_unshuffle(4), &selected);
+        let step = 1e-7;
+        let difference = (plain(&(&x + &direction * step), &weight) - plain(&x, &weight)) / step;
+        // Rounding over the step: 1e-16 * |z| / 1e-7.
+        assert!(relative_error(&moved.pixel_shuffle(2), &difference) < 1e-6);
+    }
+
+    #[test]
+    fn tied_pixels_select_one_position() {
+        let weight = Tensor::ones([1, 1, KERNEL, KERNEL], OPTIONS);
+        let x = Tensor::ones([1, 1, 16, 16], OPTIONS);
+        let (_, state) = PolyphaseBlock::new(&weight, 2).forward(x.pixel_unshuffle(2));
+        let count = state.selection.sum_dim_intlist(1, false, Kind::Double);
+        assert_eq!(f64::try_from(count.max()).unwrap(), 1.0);
+        assert_eq!(f64::try_from(count.min()).unwrap(), 1.0);
+    }
+}

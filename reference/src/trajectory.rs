@@ -1,0 +1,416 @@
+//! Optimality indicators of sampled trajectories (docs/notation.md, section 5).
+//!
+//! A trajectory array holds positions `x_k` of shape `(times, samples, d)` at times `t_0 < ... < t_N`. Steps are
+//! forward Euler, so the velocity on step `k` is `v_k = (x_{k+1} - x_k) / h_k` with `h_k = t_{k+1} - t_k`, which is
+//! the velocity evaluated at `(x_k, t_k)`. Every mean comes with its standard error and the number of samples
+//! behind it.
+
+use ndarray::{Array1, Array2, ArrayView2, ArrayView3, Axis};
+use serde::{Deserialize, Serialize};
+
+use crate::specification::InvalidInput;
+
+/// A sample mean: value, standard error `s / sqrt(n)` (`s` with `n - 1`) and count `n`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Mean {
+    /// The mean over samples.
+    pub value: f64,
+    /// Standard error of the mean; 0 when there is a single sample.
+    pub standard_error: f64,
+    /// Number of samples.
+    pub count: usize,
+}
+
+impl Mean {
+    /// Mean and standard error of `values`; NaN with count 0 when there are none.
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
+        let values: Vec<f64> = values.into_iter().collect();
+        let count = values.len();
+        let value = values.iter().sum::<f64>() / count as f64;
+        let squares: f64 = values.iter().map(|v| (v - value).powi(2)).sum();
+        let standard_error = if count > 1 { (squares / ((count - 1) * count) as f64).sqrt() } else { 0.0 };
+        Self { value, standard_error, count }
+    }
+
+    /// Ratio of means `E a / E b` over paired samples, its standard error by the delta method
+    /// (`Var ~ E (a - r b)^2 / (n (E b)^2)`), first order in `1/n`.
+    pub fn ratio(numerators: &[f64], denominators: &[f64]) -> Self {
+        let (above, below) = (Self::of(numerators.iter().copied()), Self::of(denominators.iter().copied()));
+        let value = above.value / below.value;
+        let residual = Self::of(numerators.iter().zip(denominators).map(|(a, b)| a - value * b));
+        Self { value, standard_error: residual.standard_error / below.value.abs(), count: above.count }
+    }
+}
+
+/// Positions `(times, samples, d)` with their times, checked once at construction.
+#[derive(Debug, Clone)]
+pub struct Trajectories<'a> {
+    times: Vec<f64>,
+    positions: ArrayView3<'a, f64>,
+}
+
+impl<'a> Trajectories<'a> {
+    /// Takes times `t_0 < ... < t_N` (`N >= 1`) and positions of shape `(N + 1, n, d)`, `n, d >= 1`, all finite.
+    pub fn new(times: Vec<f64>, positions: ArrayView3<'a, f64>) -> Result<Self, InvalidInput> {
+        let shape = positions.shape();
+        if shape.contains(&0) || shape[0] < 2 {
+            return Err(InvalidInput::new(
+                "positions",
+                format!("shape {shape:?}"),
+                "(times >= 2, samples >= 1, d >= 1)",
+            ));
+        }
+        if times.len() != shape[0] {
+            return Err(InvalidInput::new("times", times.len(), format!("{} entries", shape[0])));
+        }
+        let increasing = times.windows(2).all(|pair| pair[0] < pair[1]);
+        if !increasing || times.iter().any(|t| !t.is_finite()) {
+            return Err(InvalidInput::new("times", format!("{times:?}"), "finite and strictly increasing"));
+        }
+        if let Some(value) = positions.iter().find(|x| !x.is_finite()) {
+            return Err(InvalidInput::new("positions", value, "finite entries"));
+        }
+        Ok(Self { times, positions })
+    }
+
+    /// Uniform steps `t_k = k T / N` on `[0, T]`.
+    pub fn uniform(horizon: f64, positions: ArrayView3<'a, f64>) -> Result<Self, InvalidInput> {
+        InvalidInput::require_positive("horizon", horizon)?;
+        let steps = positions.shape()[0].saturating_sub(1);
+        let times = (0..=steps).map(|k| horizon * k as f64 / steps.max(1) as f64).collect();
+        Self::new(times, positions)
+    }
+
+    /// Number of steps `N`.
+    pub fn steps(&self) -> usize {
+        self.times.len() - 1
+    }
+
+    /// Number of samples `n`.
+    pub fn samples(&self) -> usize {
+        self.positions.shape()[1]
+    }
+
+    /// The times `t_0, ..., t_N`.
+    pub fn times(&self) -> &[f64] {
+        &self.times
+    }
+
+    /// Positions at time index `k`, shape `(n, d)`.
+    pub fn at(&self, k: usize) -> ArrayView2<'a, f64> {
+        self.positions.index_axis_move(Axis(0), k)
+    }
+
+    /// Final positions `x_N`, shape `(n, d)`.
+    pub fn endpoints(&self) -> ArrayView2<'a, f64> {
+        self.at(self.steps())
+    }
+
+    /// Elapsed time `T = t_N - t_0`.
+    pub fn horizon(&self) -> f64 {
+        self.times[self.steps()] - self.times[0]
+    }
+
+    fn step(&self, k: usize) -> f64 {
+        self.times[k + 1] - self.times[k]
+    }
+
+    /// `|x_{k+1} - x_k|` per sample and step, shape `(N, n)`.
+    fn lengths(&self) -> Array2<f64> {
+        let mut lengths = Array2::zeros((self.steps(), self.samples()));
+        for k in 0..self.steps() {
+            lengths.row_mut(k).assign(&distances(self.at(k + 1), self.at(k)));
+        }
+        lengths
+    }
+
+    fn kinetic_energies(&self) -> Vec<f64> {
+        let lengths = self.lengths();
+        (0..self.samples())
+            .map(|i| (0..self.steps()).map(|k| lengths[[k, i]].powi(2) / (2.0 * self.step(k))).sum())
+            .collect()
+    }
+
+    fn displacement_energies(&self) -> Vec<f64> {
+        let displacements = distances(self.endpoints(), self.at(0));
+        displacements.iter().map(|r| r * r / (2.0 * self.horizon())).collect()
+    }
+
+    /// Kinetic energy `K_h = E sum_k h_k |v_k|^2 / 2`.
+    pub fn kinetic_energy(&self) -> Mean {
+        Mean::of(self.kinetic_energies())
+    }
+
+    /// Displacement energy `E |x_N - x_0|^2 / (2 T)`: the least kinetic energy with these endpoints.
+    pub fn displacement_energy(&self) -> Mean {
+        Mean::of(self.displacement_energies())
+    }
+
+    /// `K_h` over the displacement energy, `>= 1` (Jensen), `= 1` iff every path is straight at constant speed.
+    pub fn energy_ratio(&self) -> Mean {
+        Mean::ratio(&self.kinetic_energies(), &self.displacement_energies())
+    }
+
+    /// Straightness `E [ sum_k h_k |v_k| / |x_N - x_0| ] >= 1`. Samples that end where they started have no
+    /// direction and are left out, which the count shows.
+    pub fn straightness(&self) -> Mean {
+        let lengths = self.lengths().sum_axis(Axis(0));
+        let displacements = distances(self.endpoints(), self.at(0));
+        let pairs = lengths.iter().zip(&displacements).filter(|(_, r)| **r > 0.0);
+        Mean::of(pairs.map(|(length, r)| length / r))
+    }
+
+    /// Acceleration `E |v_{k+1} - v_k| / E |v_k|` over samples and steps: zero at the optimum and blind to the
+    /// gauge `c(t)` of the potential. The standard error treats samples as independent, steps within one not.
+    /// NaN with a single step.
+    pub fn acceleration(&self) -> Mean {
+        let velocities: Vec<Array2<f64>> =
+            (0..self.steps()).map(|k| (&self.at(k + 1) - &self.at(k)) / self.step(k)).collect();
+        let per_sample = |arrays: Vec<Array1<f64>>| -> Vec<f64> {
+            let count = arrays.len() as f64;
+            (0..self.samples()).map(|i| arrays.iter().map(|a| a[i]).sum::<f64>() / count).collect()
+        };
+        let changes = velocities.windows(2).map(|pair| distances(pair[1].view(), pair[0].view())).collect();
+        let speeds = velocities.iter().map(|v| norms(v.view())).collect();
+        Mean::ratio(&per_sample(changes), &per_sample(speeds))
+    }
+
+    /// Step-size deviation `E [ |x_N - x_N^ref| / |x_N^ref - x_0| ]` of these endpoints from those of `reference`,
+    /// the finest step, started at the same `x_0`.
+    pub fn step_size_deviation(&self, reference: &Trajectories) -> Result<Mean, InvalidInput> {
+        if self.positions.shape()[1..] != reference.positions.shape()[1..] || self.at(0) != reference.at(0) {
+            return Err(InvalidInput::new(
+                "reference trajectories",
+                format!("shape {:?}", reference.positions.shape()),
+                "the same starting points x_0",
+            ));
+        }
+        let deviations = distances(self.endpoints(), reference.endpoints());
+        let displacements = distances(reference.endpoints(), reference.at(0));
+        let pairs = deviations.iter().zip(&displacements).filter(|(_, r)| **r > 0.0);
+        Ok(Mean::of(pairs.map(|(deviation, r)| deviation / r)))
+    }
+
+    /// Hamilton-Jacobi residual [43] from `time_derivatives` `dU/dt (x_k, t_k)`, shape `(N, n)`, and `gradients`
+    /// `grad U(x_k, t_k)`, shape `(N, n, d)`, `k = 0..N-1`. Shapes that do not match are refused.
+    pub fn hamilton_jacobi(
+        &self,
+        time_derivatives: ArrayView2<f64>,
+        gradients: ArrayView3<f64>,
+        lambda: f64,
+    ) -> Result<HamiltonJacobiResidual, InvalidInput> {
+        InvalidInput::require_positive("lambda", lambda)?;
+        let (steps, samples, dimension) = (self.steps(), self.samples(), self.positions.shape()[2]);
+        if time_derivatives.shape() != [steps, samples] {
+            let shape = format!("shape {:?}", time_derivatives.shape());
+            return Err(InvalidInput::new("time_derivatives", shape, format!("({steps}, {samples})")));
+        }
+        if gradients.shape() != [steps, samples, dimension] {
+            let shape = format!("shape {:?}", gradients.shape());
+            return Err(InvalidInput::new("gradients", shape, format!("({steps}, {samples}, {dimension})")));
+        }
+        let mut residuals = time_derivatives.to_owned();
+        let mut flipped = time_derivatives.to_owned();
+        let mut hamiltonians = Array2::zeros((steps, samples));
+        for k in 0..steps {
+            for i in 0..samples {
+                let gradient = gradients.slice(ndarray::s![k, i, ..]);
+                let hamiltonian = gradient.dot(&gradient) / (2.0 * lambda);
+                residuals[[k, i]] -= hamiltonian;
+                flipped[[k, i]] += hamiltonian;
+                hamiltonians[[k, i]] = hamiltonian;
+            }
+        }
+        let mut gauged = residuals.clone();
+        for mut row in gauged.rows_mut() {
+            let mean = row.sum() / samples as f64;
+            row -= mean;
+        }
+        let accumulated = |array: &Array2<f64>| -> Vec<f64> {
+            (0..samples).map(|i| (0..steps).map(|k| self.step(k) * array[[k, i]].abs()).sum()).collect()
+        };
+        let energies: Vec<f64> = self.kinetic_energies().iter().map(|k| lambda * k).collect();
+        let (raw, centred) = (accumulated(&residuals), accumulated(&gauged));
+        Ok(HamiltonJacobiResidual {
+            raw: Mean::of(raw.iter().copied()),
+            relative: Mean::ratio(&raw, &energies),
+            gauged: Mean::of(centred.iter().copied()),
+            gauged_relative: Mean::ratio(&centred, &energies),
+            sign_flipped: Mean::of(accumulated(&flipped)),
+            mean_hamiltonian: hamiltonians
+                .rows()
+                .into_iter()
+                .map(|row| Mean::of(row.iter().copied()))
+                .collect(),
+        })
+    }
+}
+
+/// The Hamilton-Jacobi residual `-dU/dt + |grad U|^2 / (2 lambda)` in the normalisations of section 5.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HamiltonJacobiResidual {
+    /// `E sum_k h_k |dU/dt - |grad U|^2 / (2 lambda)|` [43].
+    pub raw: Mean,
+    /// The raw residual relative to `lambda K_h`.
+    pub relative: Mean,
+    /// The same with the mean over samples removed at each `t_k`: training fixes `U` only up to `c(t)`.
+    pub gauged: Mean,
+    /// The gauged residual relative to `lambda K_h`.
+    pub gauged_relative: Mean,
+    /// Negative control: the residual with the sign of the Hamiltonian flipped.
+    pub sign_flipped: Mean,
+    /// Mean Hamiltonian `E |grad U|^2 / (2 lambda)` at each `t_k`: constant in `k` at the optimum.
+    pub mean_hamiltonian: Vec<Mean>,
+}
+
+/// Terminal residual [44] `E |grad U(x_N, T) - grad phi(x_N)|`, per sample; both arrays of shape `(n, d)`.
+pub fn terminal_residual(
+    potential_gradients: ArrayView2<f64>,
+    critic_gradients: ArrayView2<f64>,
+) -> Result<Mean, InvalidInput> {
+    if potential_gradients.shape() != critic_gradients.shape() {
+        return Err(InvalidInput::new(
+            "critic_gradients",
+            format!("shape {:?}", critic_gradients.shape()),
+            format!("{:?}", potential_gradients.shape()),
+        ));
+    }
+    Ok(Mean::of(distances(potential_gradients, critic_gradients)))
+}
+
+/// Slope statistics of a critic on a set of points.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Slope {
+    /// `E |grad phi|`.
+    pub mean: Mean,
+    /// `max |grad phi|`, a lower bound of the Lipschitz constant.
+    pub max: f64,
+}
+
+/// Mean and maximum of `|grad phi|` from gradients of shape `(n, d)`.
+pub fn slope(gradients: ArrayView2<f64>) -> Slope {
+    let norms = norms(gradients);
+    Slope { max: norms.iter().copied().fold(0.0, f64::max), mean: Mean::of(norms) }
+}
+
+/// Row norms of an `(n, d)` array.
+fn norms(rows: ArrayView2<f64>) -> Array1<f64> {
+    rows.rows().into_iter().map(|row| row.dot(&row).sqrt()).collect()
+}
+
+/// `|a_i - b_i|` row by row.
+fn distances(left: ArrayView2<f64>, right: ArrayView2<f64>) -> Array1<f64> {
+    norms((&left - &right).view())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use approx::assert_relative_eq;
+    use ndarray::{Array3, array};
+
+    /// Straight unit-speed lines, three samples in the plane, over [0, 2].
+    fn straight(steps: usize) -> Array3<f64> {
+        Array3::from_shape_fn((steps + 1, 3, 2), |(k, i, c)| {
+            let t = 2.0 * k as f64 / steps as f64;
+            let angle = i as f64;
+            i as f64 + t * if c == 0 { angle.cos() } else { angle.sin() }
+        })
+    }
+
+    #[test]
+    fn straight_paths_have_ratio_and_straightness_one_and_no_acceleration() {
+        let positions = straight(7);
+        let paths = Trajectories::uniform(2.0, positions.view()).unwrap();
+        assert_relative_eq!(paths.kinetic_energy().value, 1.0, epsilon = 1e-14);
+        assert_relative_eq!(paths.displacement_energy().value, 1.0, epsilon = 1e-14);
+        assert_relative_eq!(paths.energy_ratio().value, 1.0, epsilon = 1e-14);
+        assert_relative_eq!(paths.straightness().value, 1.0, epsilon = 1e-14);
+        assert!(paths.acceleration().value < 1e-14);
+        let coarse = straight(2);
+        let coarse = Trajectories::uniform(2.0, coarse.view()).unwrap();
+        assert!(coarse.step_size_deviation(&paths).unwrap().value < 1e-14);
+    }
+
+    #[test]
+    fn straightness_and_acceleration_fail_on_arcs() {
+        let steps = 64;
+        let arc = Array3::from_shape_fn((steps + 1, 1, 2), |(k, _, c)| {
+            let angle = std::f64::consts::PI * k as f64 / steps as f64;
+            if c == 0 { angle.cos() } else { angle.sin() }
+        });
+        let paths = Trajectories::uniform(1.0, arc.view()).unwrap();
+        // Half circle: length over chord = pi / 2, polygon error O(1 / steps^2).
+        assert_relative_eq!(paths.straightness().value, std::f64::consts::FRAC_PI_2, epsilon = 1e-3);
+        assert_relative_eq!(paths.energy_ratio().value, std::f64::consts::FRAC_PI_2.powi(2), epsilon = 2e-3);
+        assert_relative_eq!(paths.acceleration().value, std::f64::consts::PI / steps as f64, epsilon = 1e-4);
+    }
+
+    #[test]
+    fn hamilton_jacobi_residual_vanishes_on_quadratic_potential_and_sign_matters() {
+        // U = lambda |x|^2 / (2 (1 + T - t)), the Hopf-Lax solution of phi = lambda |x|^2 / 2.
+        let (lambda, horizon, steps) = (0.3, 2.0, 5);
+        let positions = straight(steps);
+        let paths = Trajectories::uniform(horizon, positions.view()).unwrap();
+        let remaining = |k: usize| 1.0 + horizon - paths.times()[k];
+        let gradients =
+            Array3::from_shape_fn((steps, 3, 2), |(k, i, c)| lambda * positions[[k, i, c]] / remaining(k));
+        let derivatives = Array2::from_shape_fn((steps, 3), |(k, i)| {
+            let square: f64 = (0..2).map(|c| positions[[k, i, c]].powi(2)).sum();
+            lambda * square / (2.0 * remaining(k).powi(2))
+        });
+        let residual = paths.hamilton_jacobi(derivatives.view(), gradients.view(), lambda).unwrap();
+        assert!(residual.raw.value < 1e-15, "{residual:?}");
+        assert!(residual.sign_flipped.value > 0.1);
+        // A gauge c(t) changes the raw residual and leaves the gauged one.
+        let shifted = &derivatives + 0.25;
+        let gauge = paths.hamilton_jacobi(shifted.view(), gradients.view(), lambda).unwrap();
+        assert_relative_eq!(gauge.raw.value, 0.25 * horizon, epsilon = 1e-14);
+        assert!(gauge.gauged.value < 1e-14);
+    }
+
+    #[test]
+    fn means_carry_the_textbook_standard_error() {
+        let mean = Mean::of([1.0, 2.0, 3.0, 4.0]);
+        assert_relative_eq!(mean.value, 2.5);
+        assert_relative_eq!(mean.standard_error, (5.0f64 / 12.0).sqrt(), epsilon = 1e-15);
+        assert_eq!(mean.count, 4);
+        // A constant ratio has no error.
+        assert!(Mean::ratio(&[1.0, 2.0, 4.0], &[2.0, 4.0, 8.0]).standard_error < 1e-16);
+    }
+
+    #[test]
+    fn terminal_residual_is_per_sample_without_division_by_the_sample_count() {
+        let zeros = Array2::zeros((4, 2));
+        let ones = array![[3.0, 4.0], [3.0, 4.0], [3.0, 4.0], [3.0, 4.0]];
+        assert_relative_eq!(terminal_residual(zeros.view(), ones.view()).unwrap().value, 5.0);
+        let slopes = slope(array![[0.0, 1.0], [3.0, 4.0]].view());
+        assert_relative_eq!(slopes.mean.value, 3.0);
+        assert_relative_eq!(slopes.max, 5.0);
+    }
+
+    #[test]
+    fn samples_that_do_not_move_are_left_out_of_straightness_and_counted_so() {
+        let mut positions = straight(3);
+        for k in 0..4 {
+            positions[[k, 0, 0]] = 0.0;
+            positions[[k, 0, 1]] = 0.0;
+        }
+        let paths = Trajectories::uniform(1.0, positions.view()).unwrap();
+        assert_eq!(paths.straightness().count, 2);
+    }
+
+    #[test]
+    fn bad_trajectories_are_refused_by_name() {
+        let positions = Array3::<f64>::zeros((2, 3, 1));
+        assert_eq!(Trajectories::new(vec![0.0], positions.view()).unwrap_err().field, "times");
+        assert_eq!(Trajectories::new(vec![1.0, 0.0], positions.view()).unwrap_err().field, "times");
+        assert_eq!(Trajectories::uniform(-1.0, positions.view()).unwrap_err().field, "horizon");
+        let mut broken = positions.clone();
+        broken[[1, 2, 0]] = f64::NAN;
+        assert_eq!(Trajectories::uniform(1.0, broken.view()).unwrap_err().field, "positions");
+        let empty = Array3::<f64>::zeros((1, 3, 1));
+        assert_eq!(Trajectories::uniform(1.0, empty.view()).unwrap_err().field, "positions");
+    }
+}

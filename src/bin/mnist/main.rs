@@ -1,0 +1,24 @@
+//! `mnist`: trains the combined W1/W2 proximal flow on images, evaluates checkpoints, draws samples.
+
+#[cfg(feature = "torch")]
+mod evaluate;
+#[cfg(feature = "torch")]
+mod measure;
+#[cfg(feature = "torch")]
+mod options;
+#[cfg(feature = "torch")]
+mod sample;
+#[cfg(feature = "torch")]
+mod train;
+
+#[cfg(feature = "torch")]
+fn main() -> std::process::ExitCode {
+    proxflow::command::exit_code("mnist", options::run())
+}
+
+#[cfg(not(feature = "torch"))]
+fn main() -> std::process::ExitCode {
+    use proxflow::command::{Failure, exit_code};
+    let line = "built without libtorch; build with the default feature `torch`";
+    exit_code("mnist", Err(Failure::Run(line.to_owned())))
+}

@@ -1,0 +1,142 @@
+//! What a training run measures on the way: one row of `metrics.csv`.
+
+use proxflow_gpu::flow;
+use proxflow_gpu::indicators::{self, FlowIndicators, Released};
+use proxflow_gpu::random::{Stream, StreamLabel};
+use proxflow_gpu::train::{StepRecord, Trainer};
+use serde::Serialize;
+use tch::Tensor;
+
+/// Samples behind every indicator of a run.
+pub const SAMPLES: usize = 200;
+/// The step-size deviation compares with a flow of this many times more steps.
+const REFINEMENT: usize = 8;
+
+/// Fixed source samples, the same at every measurement of a run.
+pub struct Evaluation {
+    source: Tensor,
+}
+
+macro_rules! row {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// One row of `metrics.csv`.
+        #[derive(Debug, Clone, Copy, Serialize)]
+        pub struct Row { $($(#[$doc])* pub $name: f64,)* }
+
+        impl Row {
+            /// Column names.
+            pub const NAMES: &[&str] = &[$(stringify!($name)),*];
+
+            /// Values in the order of the names.
+            pub fn values(&self) -> Vec<f64> {
+                vec![$(self.$name),*]
+            }
+        }
+    };
+}
+
+row! {
+    /// Outer iterations made.
+    iteration,
+    /// `mean phi(x_N) - Lambda(phi)` at the last critic step.
+    terminal_cost,
+    /// Gradient penalty at the last critic step.
+    penalty,
+    kinetic_energy, kinetic_energy_stderr,
+    displacement_energy, displacement_energy_stderr,
+    straightness, straightness_stderr,
+    deviation, deviation_stderr,
+    hj_residual, hj_residual_stderr,
+    hj_residual_relative, hj_residual_relative_stderr,
+    hj_residual_gauged, hj_residual_gauged_stderr,
+    hj_residual_gauged_relative, hj_residual_gauged_relative_stderr,
+    acceleration, acceleration_stderr,
+    terminal_residual, terminal_residual_stderr,
+    critic_slope_mean, critic_slope_mean_stderr,
+    critic_slope_max,
+    /// The three quantities as the released code defines them.
+    kinetic_energy_released,
+    hj_residual_released,
+    terminal_residual_released,
+}
+
+impl Row {
+    /// The current indicators in one line.
+    pub fn summary(&self) -> String {
+        format!(
+            "cost {:.3} K {:.2} straight {:.3} dev {:.3} HJ {:.2}/{:.3} slope {:.2}",
+            self.terminal_cost,
+            self.kinetic_energy,
+            self.straightness,
+            self.deviation,
+            self.hj_residual_relative,
+            self.hj_residual_gauged_relative,
+            self.critic_slope_mean
+        )
+    }
+}
+
+impl Evaluation {
+    /// Draws the fixed source samples of a run.
+    pub fn new(trainer: &Trainer) -> Self {
+        let mut stream = Stream::new(trainer.configuration.seed, StreamLabel::Evaluation);
+        Self { source: trainer.draw_source(&mut stream, SAMPLES) }
+    }
+
+    /// The samples `(200, d)`.
+    pub fn source(&self) -> &Tensor {
+        &self.source
+    }
+
+    /// Every indicator that needs no oracle, at the run's own step.
+    pub fn measure(&self, trainer: &Trainer, record: Option<StepRecord>) -> Row {
+        let (potential, discriminator, flow) = (&trainer.potential, &trainer.discriminator, trainer.flow());
+        let reference = flow::endpoint(potential, &self.source, flow.with_steps(REFINEMENT * flow.steps));
+        let found = indicators::evaluate(potential, discriminator, &self.source, flow, Some(&reference));
+        let released = indicators::evaluate_released(potential, discriminator, &self.source, flow);
+        row_of(trainer.iteration, record, &found, released)
+    }
+}
+
+fn row_of(iteration: u64, record: Option<StepRecord>, found: &FlowIndicators, released: Released) -> Row {
+    let deviation =
+        found.deviation.map_or((f64::NAN, f64::NAN), |deviation| (deviation.mean, deviation.stderr));
+    Row {
+        iteration: iteration as f64,
+        terminal_cost: record.map_or(f64::NAN, |record| record.terminal_cost),
+        penalty: record.map_or(f64::NAN, |record| record.penalty),
+        kinetic_energy: found.kinetic_energy.mean,
+        kinetic_energy_stderr: found.kinetic_energy.stderr,
+        displacement_energy: found.displacement_energy.mean,
+        displacement_energy_stderr: found.displacement_energy.stderr,
+        straightness: found.straightness.mean,
+        straightness_stderr: found.straightness.stderr,
+        deviation: deviation.0,
+        deviation_stderr: deviation.1,
+        hj_residual: found.hj_residual.mean,
+        hj_residual_stderr: found.hj_residual.stderr,
+        hj_residual_relative: found.hj_residual_relative.mean,
+        hj_residual_relative_stderr: found.hj_residual_relative.stderr,
+        hj_residual_gauged: found.hj_residual_gauged.mean,
+        hj_residual_gauged_stderr: found.hj_residual_gauged.stderr,
+        hj_residual_gauged_relative: found.hj_residual_gauged_relative.mean,
+        hj_residual_gauged_relative_stderr: found.hj_residual_gauged_relative.stderr,
+        acceleration: found.acceleration.mean,
+        acceleration_stderr: found.acceleration.stderr,
+        terminal_residual: found.terminal_residual.mean,
+        terminal_residual_stderr: found.terminal_residual.stderr,
+        critic_slope_mean: found.critic_slope.mean,
+        critic_slope_mean_stderr: found.critic_slope.stderr,
+        critic_slope_max: found.critic_slope_max,
+        kinetic_energy_released: released.kinetic_energy,
+        hj_residual_released: released.hj_residual,
+        terminal_residual_released: released.terminal_residual,
+    }
+}
+
+/// Largest resident set of this process so far, where the system tells.
+pub fn peak_memory_mib() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse::<f64>().ok().map(|kib| kib / 1024.0)
+}

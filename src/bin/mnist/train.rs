@@ -1,0 +1,432 @@
+//! `mnist train`: the training run, from resolved configuration to run directory.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use ndarray::ArrayView2;
+use proxflow::command::{COMMIT, Failure, write_atomically, write_json};
+use proxflow::dataset::{Dataset, Images, resolve};
+use proxflow::run_directory::RunDirectory;
+use proxflow::{curves, picture};
+use proxflow_gpu::architecture::Architecture;
+use proxflow_gpu::checkpoint::CheckpointError;
+use proxflow_gpu::configuration::Configuration;
+use proxflow_gpu::device::{DeviceChoice, device_name};
+use proxflow_gpu::objective::Case;
+use proxflow_gpu::train::{NonFinite, Source, StepRecord, Trainer};
+use proxflow_gpu::{device, flow};
+use proxflow_reference::DivergenceKind;
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use crate::measure::{self, Evaluation};
+use crate::options::{self, Common, DataArguments};
+
+/// Options of `mnist train`.
+#[derive(Args, Clone)]
+pub struct Arguments {
+    /// Proximals: w1w2, w1, w2 or none [default: w1w2]
+    #[arg(long, value_parser = case)]
+    case: Option<Case>,
+    /// Outer iterations, counted from the start of the run [default: 5000]
+    #[arg(long)]
+    iterations: Option<u64>,
+    /// Batch size [default: 200]
+    #[arg(long)]
+    batch: Option<usize>,
+    /// Critic steps per potential step [default: 5]
+    #[arg(long)]
+    critic_steps: Option<usize>,
+    /// Time horizon T [default: 5]
+    #[arg(long)]
+    horizon: Option<f64>,
+    /// Euler steps N [default: 5]
+    #[arg(long)]
+    steps: Option<usize>,
+    /// Kinetic weight lambda [default: 0.05]
+    #[arg(long)]
+    lambda: Option<f64>,
+    /// Lipschitz constant L of the penalty [default: 1]
+    #[arg(long)]
+    lipschitz: Option<f64>,
+    /// f-divergence: kl, reverse-kl, alpha:A, chi2, js, hellinger [default: kl]
+    #[arg(long, value_parser = options::divergence)]
+    f: Option<DivergenceKind>,
+    /// Size of the random training subset [default: 6000]
+    #[arg(long)]
+    train_size: Option<usize>,
+    #[command(flatten)]
+    data: DataArguments,
+    #[command(flatten)]
+    common: Common,
+    /// Root seed [default: 1]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Run directory [default: a new folder under runs/]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Continue the run in --out, bit for bit on the CPU with the same --threads
+    #[arg(long, requires = "out")]
+    resume: bool,
+    /// Configuration file; options on the command line win over it
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+    /// Iterations between rows of metrics.csv [default: 20]
+    #[arg(long)]
+    log_every: Option<u64>,
+    /// Iterations between sample grids [default: 500]
+    #[arg(long)]
+    sample_every: Option<u64>,
+    /// Iterations between checkpoints [default: 50]
+    #[arg(long)]
+    checkpoint_every: Option<u64>,
+    /// Stop when the gauged HJ residual falls below this
+    #[arg(long, value_name = "RESIDUAL")]
+    stop_hj: Option<f64>,
+}
+
+/// Everything that decides a run; written resolved to `config.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct RunConfiguration {
+    iterations: u64,
+    train_size: usize,
+    dataset: String,
+    data: Option<PathBuf>,
+    device: String,
+    threads: Option<usize>,
+    log_every: u64,
+    sample_every: u64,
+    checkpoint_every: u64,
+    stop_hj: Option<f64>,
+    training: Configuration,
+}
+
+impl Default for RunConfiguration {
+    fn default() -> Self {
+        Self {
+            iterations: 5000,
+            train_size: 6000,
+            dataset: "auto".to_owned(),
+            data: None,
+            device: "auto".to_owned(),
+            threads: None,
+            log_every: 20,
+            sample_every: 500,
+            checkpoint_every: 50,
+            stop_hj: None,
+            training: Configuration::default(),
+        }
+    }
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum StopReason {
+    IterationsReached,
+    GaugedResidualBelow { threshold: f64 },
+    Interrupted,
+    NonFinite { term: String, iteration: u64 },
+}
+
+/// `report.json`.
+#[derive(Serialize)]
+struct Report<'a> {
+    case: &'static str,
+    dataset: &'static str,
+    dataset_origin: &'a str,
+    seed: u64,
+    commit: &'static str,
+    version: &'static str,
+    libtorch: &'static str,
+    device: String,
+    threads: i32,
+    configuration: &'a RunConfiguration,
+    iterations: u64,
+    stop_reason: StopReason,
+    seconds: f64,
+    seconds_per_iteration: f64,
+    peak_memory_mib: Option<f64>,
+    indicators: Option<measure::Row>,
+}
+
+fn case(text: &str) -> Result<Case, String> {
+    Case::ALL
+        .into_iter()
+        .find(|case| case.name() == text)
+        .ok_or_else(|| format!("case: {text} is not allowed (allowed: w1w2, w1, w2, none)"))
+}
+
+/// Set by Ctrl-C; the run then writes its checkpoint and report and ends.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Trains, and leaves everything in the run directory.
+pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    let configuration = resolve_configuration(&arguments)?;
+    let choice: DeviceChoice = configuration.device.parse()?;
+    let device = options::prepare_device(choice, configuration.threads)?;
+    device::keep_freed_memory();
+    let seed = configuration.training.seed;
+    let dataset = resolve::load(configuration.dataset.parse()?, configuration.data.as_deref(), seed)?;
+    eprintln!(
+        "data: {} ({}), {} of {} images; device: {}",
+        dataset.name,
+        dataset.origin,
+        configuration.train_size,
+        dataset.train.labels.len(),
+        device_name(device)
+    );
+    if configuration.train_size > dataset.train.labels.len() {
+        let allowed = format!("1..={}", dataset.train.labels.len());
+        return Err(Failure::bad_input("train-size", configuration.train_size, allowed));
+    }
+    let images = dataset.train.training_subset(configuration.train_size, seed);
+    let data = tensor_of(&images)?;
+    let options = (Kind::Float, device);
+
+    let (directory, trainer) = if let (true, Some(folder)) = (arguments.resume, &arguments.out) {
+        let directory = RunDirectory::open(folder)?;
+        let trainer = Trainer::resume(&directory.checkpoint(), &data, Source::Uniform, options)
+            .map_err(bad_checkpoint)?;
+        if trainer.configuration != configuration.training {
+            let allowed = "the options the run was started with";
+            return Err(Failure::bad_input(
+                "resume",
+                "other training options than the checkpoint's",
+                allowed,
+            ));
+        }
+        directory.rewind_metrics(trainer.iteration)?;
+        (directory, trainer)
+    } else {
+        let base =
+            PathBuf::from("runs").join(format!("mnist-{}-seed{seed}", configuration.training.case.name()));
+        let folder = arguments.out.clone().unwrap_or_else(|| RunDirectory::unused(&base));
+        let directory = RunDirectory::create(&folder)?;
+        let networks = (Architecture::mnist_potential(), Architecture::mnist_discriminator());
+        let training = configuration.training.clone();
+        (directory, Trainer::new(training, networks.0, networks.1, &data, Source::Uniform, options)?)
+    };
+    let text = toml::to_string(&configuration).map_err(|error| Failure::Run(error.to_string()))?;
+    write_atomically(&directory.configuration(), text.as_bytes())?;
+    eprintln!("run: {}", directory.folder().display());
+    let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst));
+
+    let evaluation = Evaluation::new(&trainer);
+    let start = Instant::now();
+    let first = trainer.iteration;
+    let (trainer, outcome) = train(trainer, &configuration, &directory, &dataset, &evaluation);
+    let stop_reason = outcome?;
+    let seconds = start.elapsed().as_secs_f64();
+    let made = trainer.iteration.saturating_sub(first);
+
+    let finite = !matches!(stop_reason, StopReason::NonFinite { .. });
+    if finite {
+        trainer.save(&directory.checkpoint()).map_err(bad_checkpoint)?;
+        write_samples(&trainer, &directory, &dataset, &evaluation)?;
+    }
+    if directory.metrics().exists() {
+        curves::draw(&directory.metrics(), &directory.curves(), &caption(&trainer, &dataset))?;
+    }
+    let report = Report {
+        case: configuration.training.case.name(),
+        dataset: dataset.name,
+        dataset_origin: &dataset.origin,
+        seed,
+        commit: COMMIT,
+        version: env!("CARGO_PKG_VERSION"),
+        libtorch: device::LIBTORCH_VERSION,
+        device: device_name(device),
+        threads: tch::get_num_threads(),
+        configuration: &configuration,
+        iterations: trainer.iteration,
+        stop_reason: stop_reason.clone(),
+        seconds,
+        seconds_per_iteration: if made > 0 { seconds / made as f64 } else { 0.0 },
+        peak_memory_mib: measure::peak_memory_mib(),
+        indicators: finite.then(|| evaluation.measure(&trainer, None)),
+    };
+    let text = serde_json::to_string_pretty(&report).map_err(|error| Failure::Run(error.to_string()))? + "\n";
+    write_atomically(&directory.report(), text.as_bytes())?;
+    if let Some(target) = &arguments.common.json {
+        write_json(target, &report)?;
+    }
+    match stop_reason {
+        StopReason::NonFinite { term, iteration } => Err(Failure::Run(format!(
+            "stopped at iteration {iteration}: {term} is not finite; the last finite checkpoint is kept in {}",
+            directory.folder().display()
+        ))),
+        reason => {
+            eprintln!(
+                "done: {made} iterations in {seconds:.0} s, stop reason {reason:?}, results in {}",
+                directory.folder().display()
+            );
+            Ok(())
+        }
+    }
+}
+
+/// The loop: one outer step of Algorithm 1 at a time, with what is measured, drawn and saved on the way.
+fn train(
+    mut trainer: Trainer,
+    configuration: &RunConfiguration,
+    directory: &RunDirectory,
+    dataset: &Dataset,
+    evaluation: &Evaluation,
+) -> (Trainer, Result<StopReason, Failure>) {
+    let bar = progress_bar(configuration.iterations, trainer.iteration);
+    let due = |every: u64, iteration: u64| every > 0 && iteration % every == 0;
+    let mut body = || -> Result<StopReason, Failure> {
+        if trainer.iteration == 0 {
+            trainer.save(&directory.checkpoint()).map_err(bad_checkpoint)?;
+        }
+        while trainer.iteration < configuration.iterations {
+            if INTERRUPTED.load(Ordering::SeqCst) {
+                return Ok(StopReason::Interrupted);
+            }
+            let record: StepRecord = match trainer.step() {
+                Ok(record) => record,
+                Err(NonFinite { iteration, term, .. }) => {
+                    return Ok(StopReason::NonFinite { term: term.to_owned(), iteration });
+                }
+            };
+            bar.inc(1);
+            if due(configuration.log_every, trainer.iteration) {
+                let row = evaluation.measure(&trainer, Some(record));
+                directory.append_metrics(measure::Row::NAMES, &row.values())?;
+                bar.set_message(row.summary());
+                if let Some(threshold) = configuration.stop_hj
+                    && row.hj_residual_gauged < threshold
+                {
+                    return Ok(StopReason::GaugedResidualBelow { threshold });
+                }
+            }
+            if due(configuration.sample_every, trainer.iteration) {
+                write_samples(&trainer, directory, dataset, evaluation)?;
+            }
+            if due(configuration.checkpoint_every, trainer.iteration) && parameters_are_finite(&trainer) {
+                trainer.save(&directory.checkpoint()).map_err(bad_checkpoint)?;
+            }
+        }
+        Ok(StopReason::IterationsReached)
+    };
+    let outcome = body();
+    bar.finish_and_clear();
+    (trainer, outcome)
+}
+
+fn parameters_are_finite(trainer: &Trainer) -> bool {
+    let parameters = trainer.potential.parameters().iter().chain(trainer.discriminator.parameters());
+    parameters.into_iter().all(|tensor| tensor.isfinite().all().int64_value(&[]) != 0)
+}
+
+/// Draws 64 samples of the evaluation noise at the run's own step.
+fn write_samples(
+    trainer: &Trainer,
+    directory: &RunDirectory,
+    dataset: &Dataset,
+    evaluation: &Evaluation,
+) -> Result<(), Failure> {
+    let end = flow::endpoint(&trainer.potential, &evaluation.source().narrow(0, 0, 64), trainer.flow());
+    let values = proxflow_gpu::indicators::to_host(&end);
+    let images =
+        ArrayView2::from_shape((64, values.len() / 64), &values).map_err(|e| Failure::Run(e.to_string()))?;
+    picture::write_grid(&directory.samples(trainer.iteration), images, 16, &caption(trainer, dataset))
+}
+
+fn caption(trainer: &Trainer, dataset: &Dataset) -> String {
+    let configuration = &trainer.configuration;
+    let source = if dataset.name == "strokes" { "built-in strokes (not MNIST)" } else { dataset.name };
+    format!(
+        "{} on {source}, f = {}, N = {}, seed {}, iteration {}, commit {COMMIT}",
+        configuration.case.name(),
+        configuration.f,
+        configuration.steps,
+        configuration.seed,
+        trainer.iteration
+    )
+}
+
+fn progress_bar(length: u64, position: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {per_sec} left {eta} {wide_msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(length).with_style(style).with_position(position);
+    bar.reset_eta();
+    bar
+}
+
+fn tensor_of(images: &Images) -> Result<Tensor, Failure> {
+    let (rows, columns) = images.pixels.dim();
+    let pixels = images.pixels.as_standard_layout();
+    let slice = pixels.as_slice().ok_or_else(|| Failure::Run("images are not contiguous".to_owned()))?;
+    Ok(Tensor::from_slice(slice).reshape([rows as i64, columns as i64]))
+}
+
+/// A checkpoint that cannot be used is bad input.
+pub fn bad_checkpoint(error: CheckpointError) -> Failure {
+    Failure::BadInput(error.to_string())
+}
+
+/// Defaults, then `--config` (or the run's own `config.toml` with `--resume`), then the command line.
+fn resolve_configuration(arguments: &Arguments) -> Result<RunConfiguration, Failure> {
+    let resumed = arguments.out.as_deref().filter(|_| arguments.resume);
+    if let Some(folder) = resumed {
+        RunDirectory::open(folder)?;
+    }
+    let file = arguments.config.clone().or_else(|| resumed.map(|folder| folder.join("config.toml")));
+    let mut configuration = match file {
+        None => RunConfiguration::default(),
+        Some(path) => {
+            let text = std::fs::read_to_string(&path).map_err(|error| {
+                Failure::bad_input("config", format!("{}: {error}", path.display()), "a readable file")
+            })?;
+            toml::from_str(&text).map_err(|error| {
+                let line = error.message().to_owned();
+                Failure::bad_input(
+                    "config",
+                    format!("{}: {line}", path.display()),
+                    "the keys of a run's config.toml",
+                )
+            })?
+        }
+    };
+    let given = arguments.clone();
+    let training = &mut configuration.training;
+    set(&mut training.case, given.case);
+    set(&mut training.f, given.f);
+    set(&mut training.batch, given.batch);
+    set(&mut training.critic_steps, given.critic_steps);
+    set(&mut training.horizon, given.horizon);
+    set(&mut training.steps, given.steps);
+    set(&mut training.lambda, given.lambda);
+    set(&mut training.lipschitz, given.lipschitz);
+    set(&mut training.seed, given.seed);
+    set(&mut configuration.iterations, given.iterations);
+    set(&mut configuration.train_size, given.train_size);
+    set(&mut configuration.dataset, given.data.dataset);
+    set(&mut configuration.device, given.common.device.map(|device| device.to_string()));
+    set(&mut configuration.log_every, given.log_every);
+    set(&mut configuration.sample_every, given.sample_every);
+    set(&mut configuration.checkpoint_every, given.checkpoint_every);
+    configuration.data = given.data.data.or(configuration.data);
+    configuration.threads = given.common.threads.or(configuration.threads);
+    configuration.stop_hj = given.stop_hj.or(configuration.stop_hj);
+    configuration.training.validate()?;
+    if configuration.train_size == 0 {
+        return Err(Failure::bad_input("train-size", 0, ">= 1"));
+    }
+    if let Some(threshold) = configuration.stop_hj {
+        proxflow_reference::InvalidInput::require_positive("stop-hj", threshold)?;
+    }
+    Ok(configuration)
+}
+
+fn set<T>(field: &mut T, given: Option<T>) {
+    if let Some(value) = given {
+        *field = value;
+    }
+}

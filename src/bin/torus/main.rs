@@ -1,0 +1,30 @@
+//! `torus`: the mean-field game on the torus. See `torus --help`.
+
+mod pictures;
+mod uniqueness;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The mean-field game on the torus: solvers and uniqueness experiments.
+#[derive(Debug, Parser)]
+#[command(name = "torus", version, after_help = "Example: torus uniqueness --out runs/uniqueness")]
+struct Torus {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Uniqueness experiments (Theorem 4.2) and their negative controls; the default
+    Uniqueness(uniqueness::UniquenessArguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Torus::parse().command {
+        Some(Command::Uniqueness(arguments)) => uniqueness::run(&arguments),
+        None => uniqueness::run(&uniqueness::UniquenessArguments::default()),
+    };
+    proxflow::command::exit_code("torus", outcome)
+}
