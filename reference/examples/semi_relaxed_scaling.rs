@@ -33,9 +33,14 @@ fn main() {
             .expect("valid points")
             .into_dense();
         let cost_seconds = clock.elapsed().as_secs_f64();
-        let solution =
-            semi_relaxed_transport(&cost, &p, &q, DivergenceKind::KullbackLeibler, &SemiRelaxedOptions::default())
-                .expect("valid weights");
+        let solution = semi_relaxed_transport(
+            &cost,
+            &p,
+            &q,
+            DivergenceKind::KullbackLeibler,
+            &SemiRelaxedOptions::default(),
+        )
+        .expect("valid weights");
         println!(
             "n {n} cost {cost_seconds:.3} s solve {:.3} s gap {:.2e} value {:.6} passes {} pivots {} {:?}",
             solution.seconds,

@@ -29,8 +29,9 @@ const KINDS: [DivergenceKind; 9] = [
 const PROMISED_GAP: f64 = 1e-10;
 
 fn weights(count: usize, zeros: f64, random: &mut ChaCha8Rng) -> Vec<f64> {
-    let mut raw: Vec<f64> =
-        (0..count).map(|_| if random.random_bool(zeros) { 0.0 } else { random.random_range(0.01..1.0) }).collect();
+    let mut raw: Vec<f64> = (0..count)
+        .map(|_| if random.random_bool(zeros) { 0.0 } else { random.random_range(0.01..1.0) })
+        .collect();
     if raw.iter().all(|w| *w == 0.0) {
         raw[0] = 1.0;
     }
@@ -82,7 +83,10 @@ fn check_optimality(
             let gap = q[j] * (generator.value(x) + generator.conjugate(psi) - x * psi);
             prop_assert!(gap.abs() <= PROMISED_GAP * scale, "{kind} target {j}: {gap}, eta/q {x}, psi {psi}");
         } else if eta > 0.0 {
-            prop_assert!((psi - generator.recession_slope()).abs() <= 1e-9 * scale, "{kind} singular target {j} {psi}");
+            prop_assert!(
+                (psi - generator.recession_slope()).abs() <= 1e-9 * scale,
+                "{kind} singular target {j} {psi}"
+            );
         }
     }
     Ok(())
@@ -167,7 +171,11 @@ fn extreme_cost_scales_are_solved() {
             let solution = solve(&cost, &p, &q, kind);
             assert!(
                 solution.gap().abs() <= PROMISED_GAP * (1.0 + solution.upper.abs()),
-                "{kind} {scale} {} {:?} {} {}", solution.gap(), solution.outcome, solution.passes, solution.iterations
+                "{kind} {scale} {} {:?} {} {}",
+                solution.gap(),
+                solution.outcome,
+                solution.passes,
+                solution.iterations
             );
         }
     }

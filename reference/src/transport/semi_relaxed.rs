@@ -171,7 +171,12 @@ fn solve<'a>(
     plant(&mut forest, cost, p, q, generator, &law, &psi);
 
     let mut state = Progress { passes: 0, pivots: 0, gap_estimate: f64::INFINITY };
-    let scale = forest.phi().iter().chain(forest.psi()).filter(|v| v.is_finite()).fold(1.0_f64, |a, v| a.max(v.abs()));
+    let scale = forest
+        .phi()
+        .iter()
+        .chain(forest.psi())
+        .filter(|v| v.is_finite())
+        .fold(1.0_f64, |a, v| a.max(v.abs()));
     let mut pricer = Pricer::new(cost, p, options.shortlist);
     forest.settle_all(&law);
     grow_on_idle_targets(&mut forest, cost, p, q, &law);
@@ -221,8 +226,10 @@ fn exhaust(
         candidates.clear();
         for (i, list) in lists.iter().enumerate() {
             let reduced = |&(j, c): &(u32, f64)| (forest.reduced_cost(i, j as usize, c), i as u32, j, c);
-            let within = |entry: &&(u32, f64)| reach == Reach::Everywhere || forest.connected(i, entry.0 as usize);
-            if let Some(best) = list.entries.iter().filter(within).map(reduced).min_by(|a, b| a.0.total_cmp(&b.0))
+            let within =
+                |entry: &&(u32, f64)| reach == Reach::Everywhere || forest.connected(i, entry.0 as usize);
+            if let Some(best) =
+                list.entries.iter().filter(within).map(reduced).min_by(|a, b| a.0.total_cmp(&b.0))
                 && best.0 < -rounding
             {
                 candidates.push(best);
@@ -239,7 +246,8 @@ fn exhaust(
             let bar = (0.5 * reduced).min(-rounding);
             if forest.reduced_cost(i, j, c) < bar
                 && (reach == Reach::Everywhere || forest.connected(i, j))
-                && forest.settled_reduced_cost(law, i, j, c) < bar {
+                && forest.settled_reduced_cost(law, i, j, c) < bar
+            {
                 forest.pivot(law, i, j, c);
                 pivots += 1;
             }
@@ -282,10 +290,18 @@ fn plant(
 }
 
 /// Hangs every idle target that attracts mass at any price on its cheapest source.
-fn grow_on_idle_targets(forest: &mut Forest<'_>, cost: &dyn GroundCost, p: &[f64], q: &[f64], law: &TargetLaw<'_>) {
+fn grow_on_idle_targets(
+    forest: &mut Forest<'_>,
+    cost: &dyn GroundCost,
+    p: &[f64],
+    q: &[f64],
+    law: &TargetLaw<'_>,
+) {
     if law.always_attracts() {
-        let idle: Vec<u32> = (0..q.len() as u32).filter(|&j| q[j as usize] > 0.0 && forest.is_idle(j as usize)).collect();
-        let nearest = if idle.is_empty() { Vec::new() } else { pricing::nearest_sources(cost, p, forest.phi()) };
+        let idle: Vec<u32> =
+            (0..q.len() as u32).filter(|&j| q[j as usize] > 0.0 && forest.is_idle(j as usize)).collect();
+        let nearest =
+            if idle.is_empty() { Vec::new() } else { pricing::nearest_sources(cost, p, forest.phi()) };
         for j in idle {
             let (i, c) = nearest[j as usize];
             forest.pivot(law, i as usize, j as usize, c);
