@@ -271,7 +271,7 @@ fn starting_potential(
         None => vec![0.0; q.len()],
         Some(thinned) => {
             let coarse = solve(&thinned.cost, &thinned.p, &thinned.q, generator, options, &mut |_| ());
-            start::extend(cost, &thinned, coarse.forest.phi(), q.len())
+            start::extend(cost, &thinned, coarse.forest.phi())
         }
     }
 }

@@ -8,7 +8,7 @@ use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::cost::{DenseCost, GroundCost};
-use super::pricing::Pricer;
+use super::pricing::{self, Pricer};
 use crate::divergence::{Generator, generalised_cumulant};
 
 /// Thinning between levels; the coarser problem costs about `RATIO^-2` of the finer.
@@ -36,16 +36,13 @@ pub(super) fn thin(cost: &dyn GroundCost, p: &[f64], q: &[f64]) -> Option<Thinne
 }
 
 /// Extends the thinned `phi` to all targets: `psi_j = max_i (phi_i - c_ij)` over the kept sources.
-pub(super) fn extend(cost: &dyn GroundCost, thinned: &Thinned, phi: &[f64], targets: usize) -> Vec<f64> {
-    (0..targets)
-        .into_par_iter()
-        .map(|j| {
-            (0..phi.len())
-                .filter(|&i| thinned.p[i] > 0.0)
-                .map(|i| phi[i] - cost.entry(i * RATIO, j))
-                .fold(f64::NEG_INFINITY, f64::max)
-        })
-        .collect()
+pub(super) fn extend(cost: &dyn GroundCost, thinned: &Thinned, thinned_phi: &[f64]) -> Vec<f64> {
+    let (mut kept, mut phi) = (vec![0.0; cost.sources()], vec![0.0; cost.sources()]);
+    for (i, (&mass, &value)) in thinned.p.iter().zip(thinned_phi).enumerate() {
+        (kept[i * RATIO], phi[i * RATIO]) = (mass, value);
+    }
+    let nearest = pricing::nearest_sources(cost, &kept, &phi);
+    nearest.into_iter().map(|(i, c)| phi[i as usize] - c).collect()
 }
 
 /// A forest of arcs `(i, j, c_ij, mass)` for the potentials `psi`: arcs of smallest reduced cost first, each carrying
