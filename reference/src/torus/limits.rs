@@ -103,13 +103,15 @@ mod tests {
     #[test]
     fn scheme_agrees_with_the_static_optimum_with_measured_order() {
         for (dimension, target, grids) in [
-            (1, NamedDensity::TwoBumps, vec![32, 64, 128, 192]),
-            (1, NamedDensity::Points, vec![20, 40, 80, 160]),
-            (2, NamedDensity::TwoBumps, vec![8, 12, 16, 24]),
+            (1, NamedDensity::TwoBumps, vec![32, 48, 64, 96]),
+            (1, NamedDensity::Points, vec![20, 40, 60, 80]),
+            (2, NamedDensity::TwoBumps, vec![8, 12, 16, 20]),
         ] {
-            for table in game(dimension, target).agreement_with_static(&grids).unwrap() {
-                println!("{table:?}");
-            }
+            let [values, potentials] = game(dimension, target).agreement_with_static(&grids).unwrap();
+            println!("{values:?}\n{potentials:?}");
+            // Smooth parts give order 1; kinks of U(.,0), where mass splits, may cost half an order in the sup norm.
+            assert!(values.reaches(0.3), "{values:?}");
+            assert!(potentials.reaches(0.5), "{potentials:?}");
         }
     }
 
@@ -118,8 +120,10 @@ mod tests {
         let viscosities = [0.02, 0.01, 0.005, 0.0025, 0.00125];
         for target in [NamedDensity::TwoBumps, NamedDensity::Points] {
             let rows = game(1, target).vanishing_viscosity(60, &viscosities).unwrap();
+            println!("{rows:?}");
             for pair in rows.windows(2) {
-                println!("{pair:?}");
+                // Halving s divides the distance by about 2; s ln(1/s) near kinks leaves 1.5.
+                assert!(pair[1].value < pair[0].value / 1.5 && pair[1].potential < pair[0].potential / 1.4, "{pair:?}");
             }
         }
     }

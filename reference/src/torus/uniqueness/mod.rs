@@ -15,6 +15,7 @@ use serde::Serialize;
 use self::spread::{Sample, Spread};
 use self::starts::{random_potential, random_relabelling};
 use super::densities::NamedDensity;
+use super::dual_solver::{DualOptions, solve_dual};
 use super::grid::TorusGrid;
 use super::lipschitz::lipschitz_envelope;
 use super::problem::{Termination, TorusProblem};
@@ -33,6 +34,11 @@ pub enum Solver {
     },
     /// Semi-relaxed transport on the nodes (1.4 with the node cost), whose pivots follow a random order of the nodes.
     Static,
+    /// [`super::dual_solver`] on randomly translated copies of the game, translated back (its ascent has no other start).
+    LargeGrid {
+        /// Relative gap asked for.
+        relative_gap: f64,
+    },
 }
 
 /// One game, one grid, one solver.
@@ -50,7 +56,7 @@ pub struct UniquenessCase {
     pub solver: Solver,
     /// Number of random starts.
     pub starts: usize,
-    /// Certified gap asked of each solve, relative to `1 + |value|`.
+    /// Certified gap asked of each solve, relative to `1 + |value|` ([`Solver::LargeGrid`] has its own).
     pub tolerance: f64,
     /// Root of the random starts.
     pub seed: u64,
@@ -113,12 +119,21 @@ impl UniquenessCase {
                     seeds.par_iter().map(|seed| self.static_sample(&problem, *seed)).collect();
                 (solved?, 0.0)
             }
+            // The large-grid solver is parallel itself.
+            Solver::LargeGrid { relative_gap } => {
+                let solved: Result<Vec<_>, InvalidInput> =
+                    seeds.iter().map(|seed| self.large_grid_sample(&problem, relative_gap, *seed)).collect();
+                (solved?, 0.0)
+            }
         };
         let value = solved.iter().map(|(_, _, value)| value.abs()).fold(0.0, f64::max);
         let reached = solved.iter().all(|(_, reached, _)| *reached);
         let samples: Vec<Sample> = solved.into_iter().map(|(sample, _, _)| sample).collect();
         let spread = Spread::over_pairs(&source, &samples);
-        let gap_tolerance = self.tolerance * (1.0 + value);
+        let gap_tolerance = match self.solver {
+            Solver::LargeGrid { relative_gap } => relative_gap * value,
+            Solver::TimeDependent { .. } | Solver::Static => self.tolerance * (1.0 + value),
+        };
         Ok(UniquenessRow {
             dimension: self.grid.dimension,
             nodes_per_side: self.grid.nodes_per_side,
@@ -142,6 +157,31 @@ impl UniquenessCase {
         let solution = game.solve(&options)?;
         let reached = solution.termination == Termination::Gap;
         Ok((time_dependent_fields(game, &solution), reached, solution.upper))
+    }
+
+    /// The large-grid solver on the game translated by a random node.
+    fn large_grid_sample(
+        &self,
+        problem: &TorusProblem,
+        relative_gap: f64,
+        seed: u64,
+    ) -> Result<(Sample, bool, f64), InvalidInput> {
+        let grid = problem.grid;
+        let shift = grid.multi_index(random_relabelling(grid.node_count(), seed)[0]);
+        let translated = |field: &ArrayD<f64>, sign: isize| {
+            let values: Vec<f64> = field.iter().copied().collect();
+            let moved = (0..grid.node_count()).map(|i| {
+                let index = grid.multi_index(i);
+                values[grid.flat_index([0, 1, 2].map(|axis| index[axis] as isize + sign * shift[axis] as isize))]
+            });
+            ArrayD::from_shape_vec(grid.shape(), moved.collect()).expect("one value for each node")
+        };
+        let (source, target) = (translated(&problem.source, 1), translated(&problem.target, 1));
+        let copy = TorusProblem::new(grid, &source, &target, problem.parameters, problem.kind)?;
+        let solution = solve_dual(&copy, &DualOptions { relative_gap, ..Default::default() })?;
+        let initial = translated(&solution.initial_potential, -1).iter().copied().collect();
+        let reached = solution.relative_gap() <= relative_gap;
+        Ok((straight_line_fields(problem, initial, solution.gap()), reached, solution.upper))
     }
 
     /// Semi-relaxed transport with nodes in a random order.
@@ -295,6 +335,17 @@ mod tests {
             starts: 32,
             tolerance: 1e-9,
             seed: 7,
+        }
+    }
+
+    #[test]
+    fn large_grid_solver_finds_one_solution_from_translated_copies() {
+        let solver = Solver::LargeGrid { relative_gap: 1e-3 };
+        for (dimension, side) in [(1, 256), (2, 48)] {
+            let row = case(dimension, side, NamedDensity::TwoBumps, solver);
+            let row = UniquenessCase { starts: 4, ..row }.run().unwrap();
+            println!("{row:?}");
+            assert!(row.holds, "{row:?}");
         }
     }
 
