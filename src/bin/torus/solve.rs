@@ -34,8 +34,10 @@ pub enum SolverName {
 
 /// Arguments of `torus solve`.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Example: torus solve --dim 2 --grid 256 --source bump --target mixture --solver dual \
-                        --out runs/torus --json -")]
+#[command(
+    after_help = "Example: torus solve --dim 2 --grid 256 --source bump --target mixture --solver dual \
+                        --out runs/torus --json -"
+)]
 pub struct SolveArguments {
     /// Dimension of the torus
     #[arg(long = "dim", default_value_t = 2)]
@@ -186,7 +188,8 @@ pub fn run(arguments: &SolveArguments) -> Result<(), Failure> {
             arguments.tolerance,
             match solution.termination {
                 Termination::Floor => "a finer grid lowers it",
-                _ => "the iteration budget ran out; grids up to 48^2 or N = 4096 solve exactly with --solver static",
+                _ =>
+                    "the iteration budget ran out; grids up to 48^2 or N = 4096 solve exactly with --solver static",
             }
         )));
     }

@@ -74,7 +74,13 @@ fn characteristics(
     root.fill(&WHITE).map_err(text)?;
     let body = root.titled(caption, ("sans-serif", 18)).map_err(text)?;
     let (side, values) = coarsened(problem, &solution.terminal_potential, 1.0);
-    heat_map(&body, "terminal potential phi; lines from x (dot) to x(T)", side, &values, &lines(problem, solution)?)?;
+    heat_map(
+        &body,
+        "terminal potential phi; lines from x (dot) to x(T)",
+        side,
+        &values,
+        &lines(problem, solution)?,
+    )?;
     root.present().map_err(text)
 }
 
@@ -82,9 +88,8 @@ fn characteristics(
 fn lines(problem: &TorusProblem, solution: &TorusSolution) -> Result<Vec<[(f64, f64); 2]>, String> {
     let grid = problem.grid;
     let parameters = problem.parameters;
-    let (_, nodes) =
-        hopf_lax_map(&grid, &solution.terminal_potential, parameters.lambda, parameters.horizon)
-            .map_err(text)?;
+    let (_, nodes) = hopf_lax_map(&grid, &solution.terminal_potential, parameters.lambda, parameters.horizon)
+        .map_err(text)?;
     let stride = (grid.nodes_per_side / 18).max(1);
     let nearest = |d: f64| d - d.round();
     Ok(nodes
@@ -172,7 +177,8 @@ fn curves(
         .build_cartesian_2d(0.0..1.0, 0.0..1.05 * highest)
         .map_err(text)?;
     chart.configure_mesh().x_desc("x").y_desc("density").draw().map_err(text)?;
-    let colours = [RGBColor(90, 90, 90), RGBColor(31, 119, 180), RGBColor(44, 160, 44), RGBColor(214, 60, 36)];
+    let colours =
+        [RGBColor(90, 90, 90), RGBColor(31, 119, 180), RGBColor(44, 160, 44), RGBColor(214, 60, 36)];
     for ((name, masses), shade) in densities.iter().zip(colours) {
         let points = masses.iter().enumerate().map(|(i, mass)| (i as f64 / n as f64, mass * n as f64));
         chart
@@ -195,9 +201,8 @@ fn space_time(
     let grid = problem.grid;
     let n = grid.nodes_per_side;
     let parameters = problem.parameters;
-    let (_, nodes) =
-        hopf_lax_map(&grid, &solution.terminal_potential, parameters.lambda, parameters.horizon)
-            .map_err(text)?;
+    let (_, nodes) = hopf_lax_map(&grid, &solution.terminal_potential, parameters.lambda, parameters.horizon)
+        .map_err(text)?;
     let root = BitMapBackend::new(path, (900, 720)).into_drawing_area();
     root.fill(&WHITE).map_err(text)?;
     let body = root.titled(caption, ("sans-serif", 18)).map_err(text)?;
