@@ -6,7 +6,7 @@ use super::exact_solutions::{ExactGame, ExactSolution};
 use super::hamilton_jacobi::HamiltonJacobiScheme;
 use super::stencil::Stencil;
 use super::time_solver::{TimeDependentOptions, TimeDependentProblem};
-use crate::specification::InvalidInput;
+use crate::specification::{DivergenceKind, InvalidInput};
 
 /// Errors of one quantity on refined grids, with the order measured and the order the theory gives.
 #[derive(Debug, Clone, Serialize)]
@@ -90,7 +90,14 @@ pub fn game_orders(
     for side in grids {
         let stencil = Stencil::new(dimension, *side)?;
         let (source, target) = (game.weights(&stencil, 0.0), game.target(&stencil));
-        let problem = TimeDependentProblem::new(stencil, parameters, game.viscosity(), source, target)?;
+        let problem = TimeDependentProblem::new(
+            stencil,
+            parameters,
+            game.viscosity(),
+            DivergenceKind::KullbackLeibler,
+            source,
+            target,
+        )?;
         let stencil = problem.scheme().stencil();
         let solution = problem.solve(&TimeDependentOptions::default())?;
         let exact = stencil.sample(|x| game.potential(x, 0.0));
@@ -136,33 +143,48 @@ mod tests {
     use super::*;
     use crate::specification::ProximalParameters;
 
+    /// Where `U` and `rho` are smooth both schemes are of order 1; the issue asks for 0.15 at most below it.
+    const MARGIN: f64 = 0.15;
+
     #[test]
-    fn probe() {
-        let show = |tables: [ConvergenceTable; 2]| {
-            for t in tables {
-                println!(
-                    "{:50} {:?} order {:.3}",
-                    t.name,
-                    t.errors.iter().map(|e| format!("{e:.2e}")).collect::<Vec<_>>(),
-                    t.order
-                );
-            }
-        };
+    fn schemes_reach_order_one_on_smooth_closed_forms() {
+        let grids = [64, 128, 256, 512];
+        let mut tables = Vec::new();
+        tables.extend(scheme_orders("Cole-Hopf", &ColeHopfGame::example(), 1, &grids).unwrap());
+        tables
+            .extend(scheme_orders("Cole-Hopf 2-D", &ColeHopfGame::example(), 2, &[16, 32, 64, 128]).unwrap());
+        tables.extend(scheme_orders("straight lines", &StraightLineGame::example(), 1, &grids).unwrap());
+        tables.extend(scheme_orders("active Lipschitz", &ActiveLipschitzGame::example(), 1, &grids).unwrap());
+        for table in tables {
+            assert!(table.reaches(MARGIN), "{table:?}");
+        }
+    }
+
+    #[test]
+    fn kinks_limit_the_orders_as_theory_says() {
         let parameters = ProximalParameters { lipschitz: 1.0, lambda: 1.0, horizon: 0.3 };
-        let tent = Tent { parameters, slope: 0.5, centre: 0.1, bump_centre: 0.45, bump_radius: 0.1 };
+        let grids = [64, 128, 256, 512, 1024];
+        // The well keeps order 1 in U (its kink is a minimum of smooth branches), order 1/2 in the L1 norm of a jump.
         let well = ParabolicWell { parameters, stiffness: 1.2, centre: 0.3 };
-        let g = [64, 128, 256, 512, 1024];
-        show(scheme_orders("cole", &ColeHopfGame::example(), 1, &g).unwrap());
-        show(scheme_orders("cole2", &ColeHopfGame::example(), 2, &[16, 32, 64, 128]).unwrap());
-        show(scheme_orders("straight", &StraightLineGame::example(), 1, &g).unwrap());
-        show(scheme_orders("active", &ActiveLipschitzGame::example(), 1, &g).unwrap());
-        show(scheme_orders("well", &well, 1, &g).unwrap());
-        show(scheme_orders("tent", &tent, 1, &g).unwrap());
-        let g = [16, 32, 64, 128, 256];
-        show(game_orders("cole", &ColeHopfGame::example(), 1, &g).unwrap());
-        show(game_orders("straight", &StraightLineGame::example(), 1, &g).unwrap());
-        show(game_orders("active", &ActiveLipschitzGame::example(), 1, &g).unwrap());
-        show(game_orders("cole2", &ColeHopfGame::example(), 2, &[6, 8, 12, 16]).unwrap());
-        show(game_orders("straight2", &StraightLineGame::example(), 2, &[6, 8, 12, 16]).unwrap());
+        let [potential, density] = scheme_orders("well", &well, 1, &grids).unwrap();
+        assert!(potential.reaches(MARGIN), "{potential:?}");
+        assert!((density.order - 0.5).abs() < MARGIN, "{density:?}");
+        // The rarefaction out of the tent's convex kink costs a logarithm: h |ln h| has slope 0.8 on these grids.
+        let tent = Tent { parameters, slope: 0.5, centre: 0.1, bump_centre: 0.45, bump_radius: 0.1 };
+        let [potential, _] = scheme_orders("tent", &tent, 1, &grids).unwrap();
+        assert!((0.65..1.0).contains(&potential.order), "{potential:?}");
+    }
+
+    #[test]
+    fn coupled_solver_reaches_order_one_on_manufactured_games() {
+        let grids = [32, 64, 128, 192];
+        let mut tables = Vec::new();
+        tables.extend(game_orders("Cole-Hopf", &ColeHopfGame::example(), 1, &grids).unwrap());
+        tables.extend(game_orders("straight lines", &StraightLineGame::example(), 1, &grids).unwrap());
+        tables.extend(game_orders("active Lipschitz", &ActiveLipschitzGame::example(), 1, &grids).unwrap());
+        for table in tables {
+            println!("{table:?}");
+            assert!(table.reaches(0.2), "{table:?}");
+        }
     }
 }

@@ -103,6 +103,13 @@ impl HamiltonJacobiScheme {
         }
     }
 
+    /// `R` on `width` fields stored node by node.
+    pub(super) fn diffuse_rows(&self, fields: &mut [f64], width: usize) {
+        if let Some(diffusion) = &self.diffusion {
+            diffusion.apply_rows(&self.stencil, fields, width);
+        }
+    }
+
     /// One step back in time, `U^n = R S(U^{n+1})`.
     pub fn step(&self, next: &[f64]) -> Vec<f64> {
         let half_rate = 0.5 * self.rate();

@@ -28,34 +28,48 @@ impl ImplicitDiffusion {
 
     /// `field <- R field`; the same call is the adjoint.
     pub fn apply(&self, stencil: &Stencil, field: &mut [f64]) {
-        let n = stencil.nodes_per_side();
-        let mut line = vec![0.0; n];
-        for axis in 0..stencil.dimension() {
-            let stride = stencil.stride(axis);
-            for start in (0..field.len()).filter(|i| (i / stride) % n == 0) {
-                for k in 0..n {
-                    line[k] = field[start + k * stride];
-                }
-                self.convolve(&line, |k, value| field[start + k * stride] = value);
-            }
-        }
+        self.apply_rows(stencil, field, 1);
     }
 
-    /// Calls `write(k, (R line)_k)` for every node of one periodic line.
-    fn convolve(&self, line: &[f64], mut write: impl FnMut(usize, f64)) {
-        let r = self.ratio;
-        // causal_k = sum_{j >= 0} r^j line_{k-j}, started with the whole periodic tail.
-        let mut causal = line.iter().fold(0.0, |sum, value| r * sum + value) * self.closure;
-        let mut forward = vec![0.0; line.len()];
-        for k in 0..line.len() {
-            causal = line[k] + r * causal;
-            forward[k] = causal;
-        }
-        // anticausal_k = sum_{j >= 1} r^j line_{k+j}.
-        let mut anticausal = line.iter().rev().fold(0.0, |sum, value| r * (sum + value)) * self.closure;
-        for k in (0..line.len()).rev() {
-            write(k, self.scale * (forward[k] + anticausal));
-            anticausal = r * (anticausal + line[k]);
+    /// `R` on `width` fields at once, stored node by node (`field[i * width + k]` is node `i` of field `k`).
+    pub fn apply_rows(&self, stencil: &Stencil, fields: &mut [f64], width: usize) {
+        let (n, r) = (stencil.nodes_per_side(), self.ratio);
+        for axis in 0..stencil.dimension() {
+            // Fields as (outer, n, lanes): one recursion over n serves all lanes at once.
+            let lanes = stencil.stride(axis) * width;
+            let mut forward = vec![0.0; n * lanes];
+            let mut anticausal = vec![0.0; lanes];
+            for block in fields.chunks_mut(n * lanes) {
+                // causal_k = sum_{j >= 0} r^j line_{k-j}, started with the whole periodic tail.
+                let mut causal = vec![0.0; lanes];
+                anticausal.fill(0.0);
+                for k in 0..n {
+                    let (ahead, behind) =
+                        (&block[k * lanes..][..lanes], &block[(n - 1 - k) * lanes..][..lanes]);
+                    for lane in 0..lanes {
+                        causal[lane] = r * causal[lane] + ahead[lane];
+                        anticausal[lane] = r * (anticausal[lane] + behind[lane]);
+                    }
+                }
+                causal.iter_mut().chain(&mut anticausal).for_each(|value| *value *= self.closure);
+                for k in 0..n {
+                    let line = &block[k * lanes..][..lanes];
+                    for lane in 0..lanes {
+                        causal[lane] = line[lane] + r * causal[lane];
+                    }
+                    forward[k * lanes..][..lanes].copy_from_slice(&causal);
+                }
+                // anticausal_k = sum_{j >= 1} r^j line_{k+j}.
+                for k in (0..n).rev() {
+                    let line = &mut block[k * lanes..][..lanes];
+                    let ahead = &forward[k * lanes..][..lanes];
+                    for lane in 0..lanes {
+                        let value = line[lane];
+                        line[lane] = self.scale * (ahead[lane] + anticausal[lane]);
+                        anticausal[lane] = r * (anticausal[lane] + value);
+                    }
+                }
+            }
         }
     }
 }

@@ -64,7 +64,7 @@ pub fn route_excess(stencil: &Stencil, lipschitz: f64, excess: &[f64], flux: &mu
     let mut excess = excess.to_vec();
     for axis in (0..stencil.dimension()).rev() {
         let stride = stencil.stride(axis);
-        for start in (0..excess.len()).filter(|i| (i / stride) % n == 0) {
+        for start in (0..excess.len()).filter(|i| (i / stride).is_multiple_of(n)) {
             // m on the arc (k-1, k) removes its value at k and adds it at k-1: walk the excess down to the line's start.
             for k in (1..n).rev() {
                 let (here, before) = (start + k * stride, start + (k - 1) * stride);

@@ -2,34 +2,39 @@
 //!
 //! Dual, concave in the terminal potential because the monotone scheme is a composition of concave non-decreasing maps:
 //!
-//! `max_phi { <rho_0, U^0[phi]> - ln sum_i pi_i e^{phi_i} : |D phi| <= 1 }`                       (`f = KL`)
+//! `max_phi { <rho_0, U^0[phi]> - Lambda_pi(phi) : |D phi| <= 1 }`     (for KL, `Lambda_pi(phi) = ln E_pi e^phi`)
 //!
 //! Primal, over walks of [`super::continuity`] from `rho_0` to `rho_T` and fluxes of [`super::lipschitz_barrier`]:
 //!
-//! `min { kinetic energy + KL(rho_T - D^T m | pi) + sum_i |m_i|_2 }`.
+//! `min { kinetic energy + D_f(rho_T - D^T m | pi) + sum_i |m_i|_2 }`.
 //!
-//! Any `phi` gives a lower bound, and its own flow with any flux that ends at `eta = pi e^phi / Z` an upper bound; their
+//! Any `phi` gives a lower bound, and its own flow with any flux that ends at `eta = grad Lambda_pi(phi)` an upper bound; their
 //! difference certifies the result. The optimality conditions are the discrete mean-field game: Hamilton-Jacobi back
-//! from `phi`, continuity forward from `rho_0`, and `phi` the variational derivative of `D_KL^L(. | pi)` at `rho_T` (1.6).
+//! from `phi`, continuity forward from `rho_0`, and `phi` the variational derivative of `D_f^L(. | pi)` at `rho_T` (1.6).
 //!
 //! Newton's method follows the central path `tau_i c_i = mu` down to `mu = tolerance / (2 nodes)` (continuation), each
 //! step safeguarded by a line search on the concave barrier function, so it converges from any strictly admissible start.
 
-use ndarray::{Array1, Array2};
+use std::sync::Arc;
+
+use ndarray::{Array1, Array2, ArrayD};
 use ndarray_linalg::{FactorizeC, SolveC, UPLO};
 
 use super::continuity::DensityFlow;
 use super::hamilton_jacobi::HamiltonJacobiScheme;
 use super::lipschitz_barrier as barrier;
+use super::problem::{Termination, TorusProblem, TorusSolution};
 use super::stencil::Stencil;
 use super::value_curvature::dense_curvature;
-use crate::specification::{InvalidInput, ProximalParameters};
+use crate::divergence::{Cumulant, Generator, generalised_cumulant};
+use crate::specification::{DivergenceKind, InvalidInput, ProximalParameters};
 
-/// A discrete mean-field game: scheme, source, target and Lipschitz constant.
-#[derive(Debug, Clone)]
+/// A discrete mean-field game: scheme, source, target, divergence and Lipschitz constant.
+#[derive(Clone)]
 pub struct TimeDependentProblem {
     scheme: HamiltonJacobiScheme,
     lipschitz: f64,
+    generator: Arc<Generator>,
     source: Vec<f64>,
     target: Vec<f64>,
 }
@@ -37,46 +42,51 @@ pub struct TimeDependentProblem {
 impl TimeDependentProblem {
     /// The game on `stencil` with viscosity `s >= 0`; `source` and `target` hold node weights of mass 1.
     ///
-    /// More than 4096 nodes are refused: the Newton matrix is dense.
+    /// Refused as [`InvalidInput`]: more than 4096 nodes (the Newton matrix is dense), and a target with empty nodes
+    /// under a divergence of finite recession slope (its cumulant then has a kink that Newton's method cannot cross).
     pub fn new(
         stencil: Stencil,
         parameters: ProximalParameters,
         viscosity: f64,
+        kind: DivergenceKind,
         source: Vec<f64>,
         target: Vec<f64>,
     ) -> Result<Self, InvalidInput> {
         let ProximalParameters { lipschitz, lambda, horizon } = parameters;
-        Self::with_horizon(stencil, lipschitz, lambda, horizon, viscosity, source, target)
-    }
-
-    /// `D_KL^L(source | target)` alone: the same problem at horizon 0, without kinetic energy.
-    pub fn divergence(
-        stencil: Stencil,
-        lipschitz: f64,
-        source: Vec<f64>,
-        target: Vec<f64>,
-    ) -> Result<Self, InvalidInput> {
-        Self::with_horizon(stencil, lipschitz, 1.0, 0.0, 0.0, source, target)
-    }
-
-    fn with_horizon(
-        stencil: Stencil,
-        lipschitz: f64,
-        lambda: f64,
-        horizon: f64,
-        viscosity: f64,
-        source: Vec<f64>,
-        target: Vec<f64>,
-    ) -> Result<Self, InvalidInput> {
-        InvalidInput::require_positive("lipschitz", lipschitz)?;
         stencil.require_density("source", &source)?;
         stencil.require_density("target", &target)?;
         if stencil.nodes() > MOST_NODES {
             let allowed = format!("at most {MOST_NODES} for the time-dependent solver (dense Newton matrix)");
             return Err(InvalidInput::new("nodes", stencil.nodes(), allowed));
         }
+        let generator = Generator::new(kind)?;
+        if generator.recession_slope().is_finite() && target.contains(&0.0) {
+            let allowed =
+                "a positive target on every node for the time-dependent solver, or kl, chi2, alpha > 1";
+            return Err(InvalidInput::new("f", kind, allowed));
+        }
         let scheme = HamiltonJacobiScheme::new(stencil, lambda, horizon, viscosity, lipschitz)?;
-        Ok(Self { scheme, lipschitz, source, target })
+        Ok(Self { scheme, lipschitz, generator: Arc::new(generator), source, target })
+    }
+
+    /// The problem of the static and the large-grid solver, with viscosity.
+    pub fn from_torus(problem: &TorusProblem, viscosity: f64) -> Result<Self, InvalidInput> {
+        Self::new(
+            Stencil::new(problem.grid.dimension, problem.grid.nodes_per_side)?,
+            problem.parameters,
+            viscosity,
+            problem.kind,
+            problem.source.iter().copied().collect(),
+            problem.target.iter().copied().collect(),
+        )
+    }
+
+    /// `D_f^L(law | target)` alone: the same problem at horizon 0, without kinetic energy.
+    pub fn divergence_of(&self, law: Vec<f64>) -> Result<Self, InvalidInput> {
+        let stencil = self.scheme.stencil().clone();
+        stencil.require_density("law", &law)?;
+        let scheme = HamiltonJacobiScheme::new(stencil, self.scheme.lambda(), 0.0, 0.0, self.lipschitz)?;
+        Ok(Self { scheme, source: law, ..self.clone() })
     }
 
     /// The Hamilton-Jacobi scheme and its grid.
@@ -99,26 +109,15 @@ impl TimeDependentProblem {
         &self.target
     }
 
-    /// `(Lambda(phi), eta)` with `Lambda = ln sum pi e^phi` and `eta = pi e^phi / Z` (1.5).
-    pub fn log_partition(&self, potential: &[f64]) -> (f64, Vec<f64>) {
-        let largest = (0..potential.len())
-            .filter(|i| self.target[*i] > 0.0)
-            .fold(f64::NEG_INFINITY, |largest, i| largest.max(potential[i]));
-        let mut weights: Vec<f64> = self
-            .target
-            .iter()
-            .zip(potential)
-            .map(|(q, phi)| if *q > 0.0 { q * (phi - largest).exp() } else { 0.0 })
-            .collect();
-        let sum: f64 = weights.iter().sum();
-        weights.iter_mut().for_each(|weight| *weight /= sum);
-        (largest + sum.ln(), weights)
+    /// `Lambda_pi(phi)` with `eta = grad Lambda_pi(phi)` (1.5).
+    pub fn cumulant(&self, potential: &[f64]) -> Cumulant {
+        generalised_cumulant(&self.generator, potential, &self.target)
     }
 
     /// The dual value `<rho_0, U^0[phi]> - Lambda(phi)`: a lower bound when `|D phi| <= 1`.
     pub fn dual_value(&self, terminal: &[f64]) -> f64 {
         let potentials = self.scheme.solve(terminal);
-        dot(&self.source, &potentials[0]) - self.log_partition(terminal).0
+        dot(&self.source, &potentials[0]) - self.cumulant(terminal).value
     }
 
     /// Solves to a primal-dual gap of at most `tolerance (1 + |value|)`.
@@ -133,8 +132,8 @@ impl TimeDependentProblem {
         let mut point = self.evaluate(terminal.clone());
         let mut multipliers = Vec::new();
         let (mut best, mut history) = (None, Vec::new());
-        let mut path = f64::INFINITY;
-        let mut outcome = Outcome::IterationLimit;
+        let (mut path, mut polishing) = (f64::INFINITY, 0);
+        let mut termination = Termination::Budget;
         for iteration in 0..=options.most_iterations {
             if multipliers.is_empty() {
                 path = FIRST_PATH / nodes as f64;
@@ -149,8 +148,10 @@ impl TimeDependentProblem {
             if better {
                 best = Some(certificate);
             }
-            if path <= last_path && history[iteration] <= allowed && centred <= 10.0 * path * nodes as f64 {
-                outcome = Outcome::Converged;
+            let certified = path <= last_path && history[iteration] <= allowed;
+            polishing += usize::from(certified);
+            if certified && (centred <= path || polishing > POLISHING_STEPS) {
+                termination = Termination::Gap;
                 break;
             }
             if iteration == options.most_iterations {
@@ -160,7 +161,7 @@ impl TimeDependentProblem {
                 path = (0.1 * path).min(path.powf(1.5)).max(last_path);
             }
             let Some(direction) = self.newton_direction(&point, &multipliers, path) else {
-                outcome = Outcome::Stalled;
+                termination = Termination::Floor;
                 break;
             };
             let slopes = barrier::scaled_differences(stencil, self.lipschitz, &direction);
@@ -174,7 +175,7 @@ impl TimeDependentProblem {
             match self.line_search(&point, &direction, step, path) {
                 Some(next) => point = next,
                 None => {
-                    outcome = Outcome::Stalled;
+                    termination = if polishing > 0 { Termination::Gap } else { Termination::Floor };
                     break;
                 }
             }
@@ -192,7 +193,7 @@ impl TimeDependentProblem {
         }
         terminal.clone_from(&point.potentials[self.scheme.steps()]);
         let certificate = best.expect("the loop certifies its first point");
-        Ok(self.assemble(certificate, outcome, history))
+        Ok(self.assemble(certificate, termination, history))
     }
 
     /// Everything that depends on the terminal potential alone.
@@ -200,11 +201,19 @@ impl TimeDependentProblem {
         let stencil = self.scheme.stencil();
         let differences = barrier::scaled_differences(stencil, self.lipschitz, &terminal);
         let slack = barrier::slacks(&differences);
-        let (log_partition, intermediate) = self.log_partition(&terminal);
+        let cumulant = self.cumulant(&terminal);
         let potentials = self.scheme.solve(&terminal);
         let flow = self.scheme.flow(&potentials, &self.source);
-        let value = dot(&self.source, &potentials[0]) - log_partition;
-        Point { potentials, flow, intermediate, differences, slack, value }
+        let value = dot(&self.source, &potentials[0]) - cumulant.value;
+        Point {
+            potentials,
+            flow,
+            shift: cumulant.shift,
+            intermediate: cumulant.weights,
+            differences,
+            slack,
+            value,
+        }
     }
 
     /// The central-path function `dual + mu sum_i ln c_i`.
@@ -237,12 +246,23 @@ impl TimeDependentProblem {
         } else {
             dense_curvature(&self.scheme, &point.potentials, &point.flow.moving)
         };
-        let eta = &point.intermediate;
+        // d^2 Lambda = diag(w) - w w^T / sum w with w = pi (f*)''(phi - nu); w = eta for KL.
+        let terminal = &point.potentials[self.scheme.steps()];
+        let weight: Vec<f64> = (0..nodes)
+            .map(|i| {
+                if self.target[i] > 0.0 {
+                    self.target[i] * self.generator.conjugate_second_derivative(terminal[i] - point.shift)
+                } else {
+                    0.0
+                }
+            })
+            .collect();
+        let total = weight.iter().sum::<f64>().max(f64::MIN_POSITIVE);
         for i in 0..nodes {
-            matrix[[i, i]] += eta[i];
+            matrix[[i, i]] += weight[i];
             for j in 0..nodes {
                 // The value ignores constants; the second term fixes them and leaves the direction's shape alone.
-                matrix[[i, j]] += 1.0 / (nodes * nodes) as f64 - eta[i] * eta[j];
+                matrix[[i, j]] += 1.0 / (nodes * nodes) as f64 - weight[i] * weight[j] / total;
             }
         }
         barrier::add_constraint_curvature(
@@ -295,13 +315,8 @@ impl TimeDependentProblem {
         let mut flux = scaled_flux(point, multipliers);
         let excess = self.stationarity(point, multipliers);
         barrier::route_excess(stencil, self.lipschitz, &excess, &mut flux);
-        let divergence: f64 = point
-            .intermediate
-            .iter()
-            .zip(&self.target)
-            .filter(|(eta, _)| **eta > 0.0)
-            .map(|(eta, q)| eta * (eta / q).ln())
-            .sum();
+        let pairs = point.intermediate.iter().zip(&self.target);
+        let divergence: f64 = pairs.map(|(eta, q)| self.generator.perspective(*eta, *q)).sum();
         let transport = barrier::flux_cost(&flux);
         Certificate {
             lower: point.value,
@@ -313,7 +328,12 @@ impl TimeDependentProblem {
         }
     }
 
-    fn assemble(&self, certificate: Certificate, outcome: Outcome, gaps: Vec<f64>) -> TimeDependentSolution {
+    fn assemble(
+        &self,
+        certificate: Certificate,
+        termination: Termination,
+        gaps: Vec<f64>,
+    ) -> TimeDependentSolution {
         let Certificate { lower, upper, divergence, transport, flux, point } = certificate;
         TimeDependentSolution {
             lower,
@@ -325,7 +345,7 @@ impl TimeDependentProblem {
             flow: point.flow,
             intermediate: point.intermediate,
             flux,
-            outcome,
+            termination,
             gaps,
         }
     }
@@ -379,17 +399,6 @@ pub enum Start {
     Potential(Vec<f64>),
 }
 
-/// Why the method stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The certified gap reached the tolerance.
-    Converged,
-    /// The iteration limit came first.
-    IterationLimit,
-    /// No further progress in floating point; the certified bounds still hold.
-    Stalled,
-}
-
 /// The discrete mean-field game solved: potentials, densities and their certificate.
 #[derive(Debug, Clone)]
 pub struct TimeDependentSolution {
@@ -399,7 +408,7 @@ pub struct TimeDependentSolution {
     pub upper: f64,
     /// `lambda int int rho |v|^2 / 2`.
     pub kinetic_energy: f64,
-    /// `KL(eta | pi)`.
+    /// `D_f(eta | pi)`.
     pub divergence: f64,
     /// `L W1(rho_T, eta)`, bounded above by the flux.
     pub transport: f64,
@@ -407,12 +416,12 @@ pub struct TimeDependentSolution {
     pub potentials: Vec<Vec<f64>>,
     /// `rho^0, .., rho^N` and the moving masses.
     pub flow: DensityFlow,
-    /// `eta = pi e^phi / Z`.
+    /// `eta = grad Lambda_pi(phi)`; for KL `pi e^phi / Z`.
     pub intermediate: Vec<f64>,
     /// Beckmann flux from `rho_T` to `eta`, one field per axis (units of [`super::lipschitz_barrier`]).
     pub flux: Vec<Vec<f64>>,
     /// Why the method stopped.
-    pub outcome: Outcome,
+    pub termination: Termination,
     /// Certified gap after each Newton step.
     pub gaps: Vec<f64>,
 }
@@ -433,6 +442,27 @@ impl TimeDependentSolution {
         &self.flow.weights[self.flow.weights.len() - 1]
     }
 
+    /// The fields and bounds as the other solvers report them, on the grid of `problem`; `seconds` is the caller's.
+    pub fn to_torus(&self, problem: &TorusProblem, seconds: f64) -> TorusSolution {
+        let field = |values: &[f64]| {
+            ArrayD::from_shape_vec(problem.grid.shape(), values.to_vec()).expect("one value for each node")
+        };
+        TorusSolution {
+            lower: self.lower,
+            upper: self.upper,
+            terminal_potential: field(self.terminal_potential()),
+            initial_potential: field(&self.potentials[0]),
+            terminal_density: field(self.generated()),
+            intermediate: field(&self.intermediate),
+            kinetic_cost: self.kinetic_energy,
+            lipschitz_cost: self.transport,
+            divergence: self.divergence,
+            termination: self.termination,
+            iterations: self.gaps.len(),
+            seconds,
+        }
+    }
+
     /// Largest `|sum rho^n - 1|` over time.
     pub fn mass_error(&self) -> f64 {
         self.flow.weights.iter().map(|w| (w.iter().sum::<f64>() - 1.0).abs()).fold(0.0, f64::max)
@@ -443,6 +473,7 @@ impl TimeDependentSolution {
 struct Point {
     potentials: Vec<Vec<f64>>,
     flow: DensityFlow,
+    shift: f64,
     intermediate: Vec<f64>,
     differences: Vec<Vec<f64>>,
     slack: Vec<f64>,
@@ -475,6 +506,8 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 
 /// The first `mu` times the number of nodes: the gap of the first central point, of the order of the values solved for.
 const FIRST_PATH: f64 = 0.1;
+/// Newton steps allowed after the gap is certified, to settle on the central point (quadratic until rounding).
+const POLISHING_STEPS: usize = 4;
 /// `mu` falls once the optimality error is below this multiple of it.
 const CENTRED: f64 = 10.0;
 /// Allowed ratio between `tau c` and `mu`.
@@ -499,43 +532,127 @@ mod tests {
         raw.iter().map(|value| value / mass).collect()
     }
 
-    fn problem(dimension: usize, side: usize, viscosity: f64, lipschitz: f64) -> TimeDependentProblem {
+    fn problem(dimension: usize, side: usize, viscosity: f64, kind: DivergenceKind) -> TimeDependentProblem {
         let stencil = Stencil::new(dimension, side).unwrap();
         let (source, target) = (bump(&stencil, 0.3, 0.08), bump(&stencil, 0.6, 0.1));
-        let parameters = ProximalParameters::new(lipschitz, 1.0, 0.25).unwrap();
-        TimeDependentProblem::new(stencil, parameters, viscosity, source, target).unwrap()
+        let parameters = ProximalParameters::new(1.0, 1.0, 0.25).unwrap();
+        TimeDependentProblem::new(stencil, parameters, viscosity, kind, source, target).unwrap()
+    }
+
+    const KL: DivergenceKind = DivergenceKind::KullbackLeibler;
+
+    #[test]
+    fn certified_gap_reaches_the_tolerance_with_and_without_viscosity() {
+        for (dimension, side, viscosity) in
+            [(1, 96, 0.0), (1, 64, 0.02), (2, 12, 0.0), (2, 10, 0.02), (3, 5, 0.0)]
+        {
+            let problem = problem(dimension, side, viscosity, KL);
+            let options = TimeDependentOptions { tolerance: 1e-10, ..Default::default() };
+            let solution = problem.solve(&options).unwrap();
+            assert_eq!(solution.termination, Termination::Gap);
+            // Rounding of sums over nodes can take the gap below zero by this much.
+            assert!(solution.gap() > -1e-13 && solution.gap() <= 1e-10 * (1.0 + solution.upper.abs()));
+            assert!(solution.mass_error() < 1e-12);
+            assert!(solution.flow.weights.iter().flatten().all(|weight| *weight >= 0.0));
+        }
     }
 
     #[test]
-    fn probe() {
-        for (dimension, side, viscosity, lipschitz) in [
-            (1, 64, 0.0, 1.0),
-            (1, 64, 0.02, 1.0),
-            (1, 256, 0.0, 1.0),
-            (1, 256, 0.0, 4.0),
-            (2, 16, 0.0, 1.0),
-            (2, 16, 0.02, 1.0),
-            (2, 24, 0.0, 3.0),
-        ] {
-            let problem = problem(dimension, side, viscosity, lipschitz);
-            let start = std::time::Instant::now();
+    fn every_divergence_is_solved_to_the_same_certificate() {
+        for name in ["kl", "reverse-kl", "alpha:0.5", "alpha:1.5", "chi2", "js", "hellinger"] {
+            let problem = problem(1, 40, 0.0, name.parse().unwrap());
             let solution = problem.solve(&TimeDependentOptions::default()).unwrap();
-            println!(
-                "d={dimension} n={side} s={viscosity} L={lipschitz} steps {} value {:.10} gap {:.2e} {:?} its {} {:.2}s K {:.4} KL {:.4} W {:.4}",
-                problem.scheme().steps(),
-                solution.upper,
-                solution.gap(),
-                solution.outcome,
-                solution.gaps.len(),
-                start.elapsed().as_secs_f64(),
-                solution.kinetic_energy,
-                solution.divergence,
-                solution.transport
-            );
-            println!(
-                "   {:?}",
-                solution.gaps.iter().map(|g| format!("{g:.0e}")).collect::<Vec<_>>().join(" ")
-            );
+            assert_eq!(solution.termination, Termination::Gap, "{name}");
+            assert!(solution.gap() <= 1e-9 * (1.0 + solution.upper), "{name}");
         }
+    }
+
+    #[test]
+    fn any_admissible_potential_is_a_lower_bound() {
+        let problem = problem(1, 40, 0.0, KL);
+        let solution = problem.solve(&TimeDependentOptions::default()).unwrap();
+        for amplitude in [-0.15, -0.05, 0.05, 0.15] {
+            let potential =
+                problem.scheme.stencil().sample(|x| amplitude * (std::f64::consts::TAU * x[0]).cos());
+            assert!(problem.dual_value(&potential) < solution.upper);
+        }
+    }
+
+    #[test]
+    fn terminal_potential_is_optimal_for_the_divergence_of_the_generated_density() {
+        // 2.3: recomputing D_f^L(rho_T | pi) alone returns the same value, and phi attains it.
+        for kind in [KL, DivergenceKind::ChiSquared] {
+            let problem = problem(1, 64, 0.0, kind);
+            let solution = problem.solve(&TimeDependentOptions::default()).unwrap();
+            let alone = problem.divergence_of(solution.generated().to_vec()).unwrap();
+            let divergence = alone.solve(&TimeDependentOptions::default()).unwrap();
+            let certified = 2.0 * (solution.gap() + divergence.gap());
+            assert!((solution.upper - solution.kinetic_energy - divergence.upper).abs() < certified);
+            assert!((alone.dual_value(solution.terminal_potential()) - divergence.upper).abs() < certified);
+            assert!(solution.transport > 0.01, "W1 is meant to be active");
+        }
+    }
+
+    #[test]
+    fn solution_does_not_depend_on_the_start() {
+        let problem = problem(1, 48, 0.0, KL);
+        let reference = problem.solve(&TimeDependentOptions::default()).unwrap();
+        for shift in [0.1, 0.5, 0.8] {
+            let wave = |x: &[f64]| 0.15 * (std::f64::consts::TAU * (x[0] - shift)).sin();
+            let start = Start::Potential(problem.scheme.stencil().sample(wave));
+            let other = problem.solve(&TimeDependentOptions { start, ..Default::default() }).unwrap();
+            let distance = super::super::convergence::l1_distance(reference.generated(), other.generated());
+            assert!(distance < 1e-8, "{distance}");
+        }
+    }
+
+    #[test]
+    fn singular_laws_and_extreme_parameters_are_solved() {
+        let stencil = || Stencil::new(1, 40).unwrap();
+        let points = |places: &[usize]| {
+            let mut weights = vec![0.0; 40];
+            places.iter().for_each(|i| weights[*i] = 1.0 / places.len() as f64);
+            weights
+        };
+        for (lipschitz, lambda, horizon) in
+            [(1.0, 1.0, 0.2), (0.01, 1.0, 0.2), (10.0, 1.0, 0.05), (1.0, 50.0, 0.2), (1.0, 1.0, 1e-6)]
+        {
+            let parameters = ProximalParameters::new(lipschitz, lambda, horizon).unwrap();
+            let problem =
+                TimeDependentProblem::new(stencil(), parameters, 0.0, KL, points(&[5]), points(&[12, 30]))
+                    .unwrap();
+            let solution = problem.solve(&TimeDependentOptions::default()).unwrap();
+            assert_eq!(
+                solution.termination,
+                Termination::Gap,
+                "{lipschitz} {lambda} {horizon} {:?}",
+                solution.gaps
+            );
+            assert_eq!(solution.intermediate[6], 0.0);
+        }
+    }
+
+    #[test]
+    fn inadmissible_starts_and_unsupported_targets_are_refused() {
+        let problem = problem(1, 16, 0.0, KL);
+        let steep = problem.scheme.stencil().sample(|x| x[0]);
+        let options = TimeDependentOptions { start: Start::Potential(steep), ..Default::default() };
+        assert_eq!(problem.solve(&options).unwrap_err().field, "start");
+        let options = TimeDependentOptions { tolerance: 0.0, ..Default::default() };
+        assert_eq!(problem.solve(&options).unwrap_err().field, "tolerance");
+        let mut target = problem.target.clone();
+        target[1] += target[0];
+        target[0] = 0.0;
+        let parameters = ProximalParameters::new(1.0, 1.0, 0.25).unwrap();
+        let stencil = Stencil::new(1, 16).unwrap();
+        let refused = TimeDependentProblem::new(
+            stencil,
+            parameters,
+            0.0,
+            DivergenceKind::JensenShannon,
+            problem.source.clone(),
+            target,
+        );
+        assert_eq!(refused.err().unwrap().field, "f");
     }
 }

@@ -24,8 +24,8 @@ pub fn dense_curvature(
         let next = &potentials[n + 1];
         if n > 0 {
             for _ in 0..2 {
-                matrix.par_chunks_mut(nodes).for_each(|row| scheme.diffuse(row));
                 transpose(&matrix, &mut work, nodes);
+                scheme.diffuse_rows(&mut work, nodes);
                 carry_rows(scheme, next, &work, &mut matrix);
             }
         }

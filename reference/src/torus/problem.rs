@@ -1,0 +1,189 @@
+//! The discrete mean-field game on the nodes, and what every solver of it returns.
+//!
+//! With node masses `p` (source) and `q` (target), `c(x, y) = lambda |x - y|^2 / (2 T)` and geodesic distances:
+//!
+//! ```text
+//! primal   min  <c, G> + L <|y - z|, F> + D_f(eta | q)    G >= 0 from p to rho_T,  F >= 0 from rho_T to eta
+//! dual     max  sum_i p_i min_y { phi(y) + c(x_i, y) } - Lambda_q(phi)            phi L-Lipschitz on the nodes
+//! ```
+//!
+//! (notation 3.2 with every point on the grid). Eliminating `rho_T` leaves semi-relaxed transport (notation 1.4) with
+//! the *node cost* `c'(x, z) = min_y c(x, y) + L |y - z|` over nodes `y`: never below the Huber cost of notation 2.2,
+//! which lets `y` range over the continuum. [`TorusProblem::huber_excess`] is the exact largest difference, so an
+//! interval `[lower, upper]` for the node cost gives `[lower - excess, upper]` for the Huber cost.
+
+use ndarray::ArrayD;
+use serde::Serialize;
+
+use super::grid::TorusGrid;
+use super::hopf_lax::hopf_lax;
+use crate::specification::{DivergenceKind, InvalidInput, ProximalParameters};
+
+/// One instance: what to transport, to what, at which price.
+#[derive(Debug, Clone)]
+pub struct TorusProblem {
+    /// The nodes.
+    pub grid: TorusGrid,
+    /// Source masses `p` (`rho_0`), summing to 1.
+    pub source: ArrayD<f64>,
+    /// Target masses `q` (`pi`), summing to 1.
+    pub target: ArrayD<f64>,
+    /// `L`, `lambda`, `T`.
+    pub parameters: ProximalParameters,
+    /// The divergence `D_f(. | pi)` at the far end.
+    pub kind: DivergenceKind,
+}
+
+impl TorusProblem {
+    /// Checks shapes and masses (scaling both to sum to 1) and that `lambda / T` and `L` are representable on the grid.
+    ///
+    /// # Errors
+    /// [`InvalidInput`] naming the field.
+    pub fn new(
+        grid: TorusGrid,
+        source: &ArrayD<f64>,
+        target: &ArrayD<f64>,
+        parameters: ProximalParameters,
+        kind: DivergenceKind,
+    ) -> Result<Self, InvalidInput> {
+        let parameters =
+            ProximalParameters::new(parameters.lipschitz, parameters.lambda, parameters.horizon)?;
+        let problem = Self {
+            grid,
+            source: grid.require_density("source", source)?,
+            target: grid.require_density("target", target)?,
+            parameters,
+            kind,
+        };
+        let curvature = problem.line_curvature();
+        if !(1e-280..1e280).contains(&curvature) {
+            let ratio = parameters.lambda / parameters.horizon;
+            return Err(InvalidInput::new("lambda / horizon", ratio, "between 1e-270 and 1e270"));
+        }
+        Ok(problem)
+    }
+
+    /// `lambda h^2 / (2 T)`: the cost of a displacement by one spacing.
+    pub fn line_curvature(&self) -> f64 {
+        let h = self.grid.spacing();
+        self.parameters.lambda / (2.0 * self.parameters.horizon) * h * h
+    }
+
+    /// The node cost `c'(0, z)` for every displacement `z`: the Hopf-Lax transform of the cone `L |z|`.
+    pub fn node_cost(&self) -> ArrayD<f64> {
+        let ProximalParameters { lipschitz, lambda, horizon } = self.parameters;
+        let cone = self.grid.distance_from_origin() * lipschitz;
+        hopf_lax(&self.grid, &cone, lambda, horizon).expect("the constructor checked every argument")
+    }
+
+    /// The Huber cost `H(|z|)` (notation 2.2) for every displacement `z`.
+    pub fn huber_cost(&self) -> ArrayD<f64> {
+        let ProximalParameters { lipschitz, lambda, horizon } = self.parameters;
+        let kink = self.parameters.kink();
+        self.grid.distance_from_origin().mapv(|r| {
+            if r <= kink { lambda * r * r / (2.0 * horizon) } else { lipschitz * r - 0.5 * lipschitz * kink }
+        })
+    }
+
+    /// `max_z c'(0, z) - H(|z|) >= 0`: what keeping the middle point on nodes can cost at most. O(h^{4/3}) in two
+    /// dimensions and zero when the kink `L T / lambda` is beyond the torus.
+    pub fn huber_excess(&self) -> f64 {
+        (self.node_cost() - self.huber_cost()).fold(0.0_f64, |worst, value| worst.max(*value))
+    }
+}
+
+/// Why a solver stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Termination {
+    /// `upper - lower` reached the requested tolerance.
+    Gap,
+    /// The iteration or time budget ran out first; the bounds are valid, only wider than asked for.
+    Budget,
+    /// No step improves the smooth dual any more: the gap is the floor of this grid (O(h^2) on smooth data).
+    Floor,
+}
+
+/// A certified solution: `lower <= optimum <= upper`, with the fields that attain the bounds.
+#[derive(Debug, Clone)]
+pub struct TorusSolution {
+    /// Dual value of `terminal_potential`.
+    pub lower: f64,
+    /// Primal value `kinetic_cost + lipschitz_cost + divergence` of a feasible plan.
+    pub upper: f64,
+    /// `phi`, `L`-Lipschitz on the nodes.
+    pub terminal_potential: ArrayD<f64>,
+    /// `U(., 0)`, the Hopf-Lax transform of `phi` over the horizon.
+    pub initial_potential: ArrayD<f64>,
+    /// `rho_T`, second marginal of the kinetic plan.
+    pub terminal_density: ArrayD<f64>,
+    /// `eta`, where the Lipschitz part carries `rho_T`.
+    pub intermediate: ArrayD<f64>,
+    /// `<c, G>`, an upper bound of `lambda / (2 T) W2^2(rho_0, rho_T)`.
+    pub kinetic_cost: f64,
+    /// `L <|y - z|, F>`, an upper bound of `L W1(rho_T, eta)`.
+    pub lipschitz_cost: f64,
+    /// `D_f(eta | pi)`.
+    pub divergence: f64,
+    /// Why the solver stopped.
+    pub termination: Termination,
+    /// Iterations on the finest grid (pivots for the static solver).
+    pub iterations: usize,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+}
+
+impl TorusSolution {
+    /// `upper - lower`.
+    pub fn gap(&self) -> f64 {
+        self.upper - self.lower
+    }
+
+    /// `gap / |upper|`, the relative primal-dual gap (0 when both bounds vanish).
+    pub fn relative_gap(&self) -> f64 {
+        if self.upper == 0.0 && self.lower == 0.0 { 0.0 } else { self.gap() / self.upper.abs() }
+    }
+
+    /// `|sum rho_T - 1| + |sum eta - 1|`.
+    pub fn mass_error(&self) -> f64 {
+        (self.terminal_density.sum() - 1.0).abs() + (self.intermediate.sum() - 1.0).abs()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::torus::NamedDensity;
+
+    fn problem(dimension: usize, n: usize, lipschitz: f64) -> TorusProblem {
+        let grid = TorusGrid::new(dimension, n).unwrap();
+        let parameters = ProximalParameters::new(lipschitz, 1.0, 0.5).unwrap();
+        let (source, target) = (NamedDensity::Bump.on(&grid), NamedDensity::TwoBumps.on(&grid));
+        TorusProblem::new(grid, &source, &target, parameters, DivergenceKind::KullbackLeibler).unwrap()
+    }
+
+    #[test]
+    fn node_cost_is_never_below_the_huber_cost_and_their_difference_shrinks() {
+        let mut previous = f64::INFINITY;
+        for n in [16, 32, 64, 128] {
+            let problem = problem(2, n, 0.3);
+            let difference = problem.node_cost() - problem.huber_cost();
+            assert!(difference.iter().all(|d| *d >= -1e-15)); // rounding
+            assert!(problem.huber_excess() < previous / 1.8);
+            previous = problem.huber_excess();
+        }
+        assert!(problem(2, 64, 10.0).huber_excess() <= 1e-15); // kink 5 > the diameter: rounding
+        assert!(problem(1, 64, 0.25).huber_excess() <= 1e-15); // kink 1/8 is a node: rounding
+    }
+
+    #[test]
+    fn parameters_beyond_floating_point_are_refused() {
+        let grid = TorusGrid::new(1, 8).unwrap();
+        let uniform = NamedDensity::Uniform.on(&grid);
+        let parameters = ProximalParameters { lipschitz: 1.0, lambda: 1e200, horizon: 1e-200 };
+        let refused =
+            TorusProblem::new(grid, &uniform, &uniform, parameters, DivergenceKind::KullbackLeibler);
+        assert!(refused.unwrap_err().to_string().contains("lambda / horizon"));
+    }
+}
