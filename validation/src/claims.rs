@@ -35,6 +35,12 @@ claims! {
     monotonicity,
     energy_identity,
     uniqueness,
+    network_agreement,
+    objective_agreement,
+    indicator_agreement,
+    critic_monotonicity,
+    trained_flow,
+    four_cases,
 }
 
 /// The claim named `id`.

@@ -11,6 +11,8 @@ pub mod document;
 pub mod instances;
 pub mod model;
 pub mod report;
+#[cfg(feature = "torch")]
+pub mod torch;
 
 /// The device of the libtorch checks: `cpu`, `cuda`, ..., or `none` when built without libtorch.
 pub fn device() -> String {
