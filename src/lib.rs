@@ -3,6 +3,7 @@
 //! This root library holds what the commands share; the mathematics lives in the packages
 //! [`proxflow_reference`] (the exact f64 oracle), `proxflow_gpu` (libtorch) and [`proxflow_validation`].
 
+pub mod array_file;
 pub mod command;
 pub mod curves;
 pub mod dataset;

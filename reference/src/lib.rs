@@ -9,6 +9,7 @@ pub mod checkpoint;
 pub mod divergence;
 pub mod flow;
 pub mod network;
+pub mod proximal;
 pub mod specification;
 pub mod torus;
 pub mod trajectory;

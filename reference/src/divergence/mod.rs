@@ -1,17 +1,25 @@
 //! f-divergences and their Lipschitz regularisation (notation 1.1-1.8).
 //!
 //! Read in this order: [`generator`] (the functions `f`), [`exact`], [`gaussian`] and [`smoothed`] (the divergences without
-//! regularisation), [`cumulant`] (`Lambda`, the conjugate of the divergence in its first argument).
+//! regularisation), [`cumulant`] (`Lambda`, the conjugate of the divergence in its first argument), [`potential`]
+//! (discriminators on all of R^d), [`lipschitz`] (`D_f^L`).
 
 pub mod cumulant;
 pub mod exact;
 mod family;
 pub mod gaussian;
 pub mod generator;
+pub mod lipschitz;
+pub mod potential;
 pub mod smoothed;
 
 pub use cumulant::{Cumulant, generalised_cumulant};
 pub use exact::{f_divergence, f_divergence_of_atoms, probability_weights};
 pub use gaussian::Gaussian;
 pub use generator::Generator;
+pub use lipschitz::{
+    LipschitzRegularisedDivergence, RegularisedOptions, SingularMass, lipschitz_regularised_divergence,
+    lipschitz_regularised_divergence_observed,
+};
+pub use potential::{LipschitzPotential, PotentialGradient};
 pub use smoothed::{Boundary, GridMeasure, UniformGrid};

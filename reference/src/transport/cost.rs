@@ -5,7 +5,7 @@
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
-use super::distance::PackedPoints;
+use super::distance::{LANES, PackedPoints};
 use crate::specification::{InvalidInput, ProximalParameters};
 
 /// Largest dense cost that [`PointCost::within_memory`] keeps by default, in bytes (4096 x 65536 entries).
@@ -24,8 +24,13 @@ pub trait GroundCost: Sync {
 
     /// Writes row `i`, `out[j] = c_ij` for all `j`; the same numbers as [`GroundCost::entry`] up to rounding.
     fn fill_row(&self, i: usize, out: &mut [f64]) {
-        for (j, value) in out.iter_mut().enumerate() {
-            *value = self.entry(i, j);
+        self.fill_range(i, 0, out);
+    }
+
+    /// Writes a part of row `i`, `out[k] = c_{i, start + k}`.
+    fn fill_range(&self, i: usize, start: usize, out: &mut [f64]) {
+        for (k, value) in out.iter_mut().enumerate() {
+            *value = self.entry(i, start + k);
         }
     }
 
@@ -182,7 +187,7 @@ impl PointCost {
                 self.fill_row(2 * pair, first);
             } else {
                 let points = [self.source(2 * pair), self.source(2 * pair + 1)];
-                self.targets.squared_distances(points, [&mut *first, &mut *second]);
+                self.targets.squared_distances(0, points, [&mut *first, &mut *second]);
                 rows.iter_mut().for_each(|value| *value = self.cost.of_squared_distance(*value));
             }
         });
@@ -214,9 +219,13 @@ impl GroundCost for PointCost {
         self.cost.of_squared_distance(self.targets.squared_distance(self.source(i), j))
     }
 
-    fn fill_row(&self, i: usize, out: &mut [f64]) {
-        self.targets.squared_distances([self.source(i)], [&mut *out]);
-        out.iter_mut().for_each(|value| *value = self.cost.of_squared_distance(*value));
+    fn fill_range(&self, i: usize, start: usize, out: &mut [f64]) {
+        if start.is_multiple_of(LANES) {
+            self.targets.squared_distances(start, [self.source(i)], [&mut *out]);
+            out.iter_mut().for_each(|value| *value = self.cost.of_squared_distance(*value));
+        } else {
+            out.iter_mut().enumerate().for_each(|(k, value)| *value = self.entry(i, start + k));
+        }
     }
 }
 

@@ -43,29 +43,48 @@ impl PackedPoints {
         (0..self.dimension).map(|k| difference(k) * difference(k)).sum()
     }
 
-    /// Squared distances between each of `rows` (up to two points) and all packed points, one output row per point.
-    pub(super) fn squared_distances<const ROWS: usize>(&self, rows: [&[f64]; ROWS], out: [&mut [f64]; ROWS]) {
+    /// Squared distances between each of `rows` and the packed points `start..start + out[r].len()`, one output row per
+    /// point; `start` is a multiple of [`LANES`].
+    pub(super) fn squared_distances<const ROWS: usize>(
+        &self,
+        start: usize,
+        rows: [&[f64]; ROWS],
+        out: [&mut [f64]; ROWS],
+    ) {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
             // SAFETY: both features were detected on the running processor in the line above.
-            return unsafe { self.squared_distances_avx2(rows, out) };
+            return unsafe { self.squared_distances_avx2(start, rows, out) };
         }
-        self.kernel::<ROWS, false>(rows, out);
+        self.kernel::<ROWS, false>(start, rows, out);
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    fn squared_distances_avx2<const ROWS: usize>(&self, rows: [&[f64]; ROWS], out: [&mut [f64]; ROWS]) {
-        self.kernel::<ROWS, true>(rows, out);
+    fn squared_distances_avx2<const ROWS: usize>(
+        &self,
+        start: usize,
+        rows: [&[f64]; ROWS],
+        out: [&mut [f64]; ROWS],
+    ) {
+        self.kernel::<ROWS, true>(start, rows, out);
     }
 
     #[inline(always)]
-    fn kernel<const ROWS: usize, const FUSED: bool>(&self, rows: [&[f64]; ROWS], mut out: [&mut [f64]; ROWS]) {
+    fn kernel<const ROWS: usize, const FUSED: bool>(
+        &self,
+        start: usize,
+        rows: [&[f64]; ROWS],
+        mut out: [&mut [f64]; ROWS],
+    ) {
         if self.dimension == 0 {
             out.iter_mut().for_each(|row| row.fill(0.0));
             return;
         }
-        for (block, coordinates) in self.packed.chunks_exact(LANES * self.dimension).enumerate() {
+        let length = out[0].len();
+        debug_assert!(start.is_multiple_of(LANES) && start + length <= self.count);
+        let packed = &self.packed[start * self.dimension..][..length.div_ceil(LANES) * LANES * self.dimension];
+        for (block, coordinates) in packed.chunks_exact(LANES * self.dimension).enumerate() {
             let mut sums = [[0.0_f64; LANES]; ROWS];
             for (k, lanes) in coordinates.chunks_exact(LANES).enumerate() {
                 for r in 0..ROWS {
@@ -80,10 +99,10 @@ impl PackedPoints {
                     }
                 }
             }
-            let start = block * LANES;
-            let end = (start + LANES).min(self.count);
+            let first = block * LANES;
+            let end = (first + LANES).min(length);
             for r in 0..ROWS {
-                out[r][start..end].copy_from_slice(&sums[r][..end - start]);
+                out[r][first..end].copy_from_slice(&sums[r][..end - first]);
             }
         }
     }
@@ -104,7 +123,7 @@ mod tests {
             let y: Vec<f64> = (0..dimension).map(|k| (k as f64).cos()).collect();
             let packed = PackedPoints::new(points.view());
             let (mut a, mut b) = (vec![0.0; count], vec![0.0; count]);
-            packed.squared_distances([&x, &y], [&mut a, &mut b]);
+            packed.squared_distances(0, [&x, &y], [&mut a, &mut b]);
             for j in 0..count {
                 for (point, value) in [(&x, a[j]), (&y, b[j])] {
                     let naive: f64 = point.iter().zip(points.row(j)).map(|(u, v)| (u - v) * (u - v)).sum();
@@ -121,7 +140,7 @@ mod tests {
         let points = Array2::from_elem((1, 2), 1e8);
         let packed = PackedPoints::new(points.view());
         let mut out = [0.0];
-        packed.squared_distances([&[1e8 + 0.5, 1e8]], [&mut out]);
+        packed.squared_distances(0, [&[1e8 + 0.5, 1e8]], [&mut out]);
         assert_eq!(out[0], 0.25);
     }
 }

@@ -8,8 +8,10 @@ pub mod cost;
 mod distance;
 mod forest;
 mod law;
+mod links;
 mod pricing;
 pub mod semi_relaxed;
+mod start;
 
 pub use certificate::Bounds;
 pub use cost::{DenseCost, GroundCost, PointCost, PointwiseCost};

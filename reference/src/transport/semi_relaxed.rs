@@ -14,9 +14,13 @@ use super::certificate::{self, Bounds, SparsePlan};
 use super::cost::GroundCost;
 use super::forest::Forest;
 use super::law::TargetLaw;
-use super::pricing::{self, Shortlist};
+use super::pricing::{self, Pricer, Shortlist};
+use super::start;
 use crate::divergence::Generator;
 use crate::specification::{DivergenceKind, InvalidInput};
+
+/// Problems with fewer sources or targets than this start from zero potentials.
+const SMALLEST_THINNED: usize = 128;
 
 /// When to stop, and how hard to look for arcs.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -141,19 +145,39 @@ pub fn semi_relaxed_transport_observed(
     let p = checked_weights("source weights", p, cost.sources())?;
     let q = checked_weights("target weights", q, cost.targets())?;
     let generator = Generator::new(kind)?;
-    let law = TargetLaw::new(&generator, &q);
+    let solved = solve(cost, &p, &q, &generator, options, observe);
+    Ok(certify(cost, &p, &q, &generator, &solved, options, clock))
+}
 
-    let mut forest = Forest::new(&p, &law, q.len());
-    let start = vec![0.0; q.len()];
-    plant(&mut forest, cost, &p, &q, &law, &start)?;
+/// A forest that has come to rest, and how.
+struct Solved<'a> {
+    forest: Forest<'a>,
+    outcome: Outcome,
+    progress: Progress,
+}
+
+/// The active-set method, started from the solution of the thinned problem.
+fn solve<'a>(
+    cost: &dyn GroundCost,
+    p: &'a [f64],
+    q: &[f64],
+    generator: &Generator,
+    options: &SemiRelaxedOptions,
+    observe: &mut dyn FnMut(&Progress),
+) -> Solved<'a> {
+    let law = TargetLaw::new(generator, q);
+    let mut forest = Forest::new(p, &law, q.len());
+    let psi = starting_potential(cost, p, q, generator, options);
+    plant(&mut forest, cost, p, q, generator, &law, &psi);
 
     let mut state = Progress { passes: 0, pivots: 0, gap_estimate: f64::INFINITY };
     let scale = forest.phi().iter().chain(forest.psi()).filter(|v| v.is_finite()).fold(1.0_f64, |a, v| a.max(v.abs()));
+    let mut pricer = Pricer::new(cost, p, options.shortlist);
     let outcome = loop {
         forest.refresh(&law);
-        let lists = pricing::shortlists(cost, &p, forest.psi(), options.shortlist);
+        let lists = pricer.pass(forest.psi());
         state.passes += 1;
-        state.gap_estimate = violation(&p, forest.phi(), &lists);
+        state.gap_estimate = violation(p, forest.phi(), lists);
         observe(&state);
         if state.gap_estimate <= 0.1 * options.tolerance {
             break Outcome::Converged;
@@ -162,13 +186,13 @@ pub fn semi_relaxed_transport_observed(
             break Outcome::IterationLimit;
         }
         // Potentials carry a rounding error of a few eps of the largest one; smaller reduced costs mean nothing.
-        let pivots = exhaust(&mut forest, &law, &lists, 16.0 * f64::EPSILON * scale);
+        let pivots = exhaust(&mut forest, &law, lists, 16.0 * f64::EPSILON * scale);
         state.pivots += pivots;
         if pivots == 0 {
             break Outcome::Stalled;
         }
     };
-    Ok(certify(cost, &p, &q, &generator, &forest, outcome, state, options, clock))
+    Solved { forest, outcome, progress: state }
 }
 
 /// Pivots in the arcs of the shortlists, most negative reduced cost first, until none is below `-rounding`.
@@ -193,7 +217,8 @@ fn exhaust(forest: &mut Forest<'_>, law: &TargetLaw<'_>, lists: &[Shortlist], ro
         for &(reduced, i, j, c) in &candidates {
             let (i, j) = (i as usize, j as usize);
             // Earlier pivots have moved the potentials: skip what has lost most of its promise.
-            if forest.reduced_cost(i, j, c) < (0.5 * reduced).min(-rounding) {
+            let bar = (0.5 * reduced).min(-rounding);
+            if forest.reduced_cost(i, j, c) < bar && forest.settled_reduced_cost(law, i, j, c) < bar {
                 forest.pivot(law, i, j, c);
                 pivots += 1;
             }
@@ -204,35 +229,43 @@ fn exhaust(forest: &mut Forest<'_>, law: &TargetLaw<'_>, lists: &[Shortlist], ro
     }
 }
 
-/// Starts from every source at its cheapest target, then grows on the targets that attract mass at any price.
+/// Potentials of the thinned problem extended to all targets; zero when there is little to thin.
+fn starting_potential(
+    cost: &dyn GroundCost,
+    p: &[f64],
+    q: &[f64],
+    generator: &Generator,
+    options: &SemiRelaxedOptions,
+) -> Vec<f64> {
+    let thinned = if p.len().min(q.len()) < SMALLEST_THINNED { None } else { start::thin(cost, p, q) };
+    match thinned {
+        None => vec![0.0; q.len()],
+        Some(thinned) => {
+            let coarse = solve(&thinned.cost, &thinned.p, &thinned.q, generator, options, &mut |_| ());
+            start::extend(cost, &thinned, coarse.forest.phi(), q.len())
+        }
+    }
+}
+
+/// Plants the entropic plan of `psi`, then grows on the targets that attract mass at any price.
 fn plant(
     forest: &mut Forest<'_>,
     cost: &dyn GroundCost,
     p: &[f64],
     q: &[f64],
+    generator: &Generator,
     law: &TargetLaw<'_>,
     psi: &[f64],
-) -> Result<(), InvalidInput> {
-    let admissible: Vec<f64> =
-        psi.iter().enumerate().map(|(j, psi)| if q[j] > 0.0 { *psi } else { f64::INFINITY }).collect();
-    let lists = pricing::shortlists(cost, p, &admissible, 1);
-    let mut arcs = Vec::new();
-    for (i, list) in lists.iter().enumerate().filter(|(i, _)| p[*i] > 0.0) {
-        let &(j, c) = list
-            .entries
-            .first()
-            .filter(|_| list.least.is_finite())
-            .ok_or_else(|| InvalidInput::new(format!("cost of source {i}"), "non-finite", "finite"))?;
-        arcs.push((i as u32, j, c, p[i]));
-    }
-    forest.plant(law, &arcs, psi);
+) {
+    forest.plant(law, &start::entropic_plan(cost, p, q, generator, psi, 16), psi);
     if law.always_attracts() {
         let idle: Vec<u32> = (0..q.len() as u32).filter(|&j| q[j as usize] > 0.0 && forest.is_idle(j as usize)).collect();
-        for (&j, (i, c)) in idle.iter().zip(pricing::nearest_sources(cost, p, forest.phi(), &idle)) {
+        let nearest = if idle.is_empty() { Vec::new() } else { pricing::nearest_sources(cost, p, forest.phi()) };
+        for j in idle {
+            let (i, c) = nearest[j as usize];
             forest.pivot(law, i as usize, j as usize, c);
         }
     }
-    Ok(())
 }
 
 /// `sum_i p_i max(0, phi_i - min_j (c_ij + psi_j))`: how far the potentials of the forest are from dual feasible.
@@ -240,24 +273,24 @@ fn violation(p: &[f64], phi: &[f64], lists: &[Shortlist]) -> f64 {
     (0..p.len()).filter(|&i| p[i] > 0.0).map(|i| p[i] * (phi[i] - lists[i].least).max(0.0)).sum()
 }
 
-#[allow(clippy::too_many_arguments)] // the whole of a solution is assembled here, once
 fn certify(
     cost: &dyn GroundCost,
     p: &[f64],
     q: &[f64],
     generator: &Generator,
-    forest: &Forest<'_>,
-    outcome: Outcome,
-    state: Progress,
+    solved: &Solved<'_>,
     options: &SemiRelaxedOptions,
     clock: Instant,
 ) -> SemiRelaxedTransport {
+    let Solved { forest, outcome, progress } = solved;
     let mut plan = forest.arcs();
     certificate::renormalise_rows(&mut plan, p);
     let primal = certificate::primal_value(cost, q, generator, &plan);
     let mut potential = forest.psi().to_vec();
     let idle: Vec<u32> = (0..q.len() as u32).filter(|&j| forest.is_idle(j as usize)).collect();
-    for (&j, (i, c)) in idle.iter().zip(pricing::nearest_sources(cost, p, forest.phi(), &idle)) {
+    let nearest = if idle.is_empty() { Vec::new() } else { pricing::nearest_sources(cost, p, forest.phi()) };
+    for j in idle {
+        let (i, c) = nearest[j as usize];
         potential[j as usize] = forest.phi()[i as usize] - c;
     }
     let dual = certificate::dual_value(cost, p, q, generator, &potential);
@@ -277,8 +310,8 @@ fn certify(
         lower: dual.lower,
         upper,
         outcome,
-        passes: state.passes,
-        iterations: state.pivots,
+        passes: progress.passes,
+        iterations: progress.pivots,
         seconds: clock.elapsed().as_secs_f64(),
     }
 }

@@ -1,0 +1,196 @@
+//! The optimal discriminator, defined on all of R^d by McShane's extension (notation 1.4).
+//!
+//! ```text
+//! phi(x) = min( min_j ( L |x - z_j| + psi_j ), cap )
+//! ```
+//! A minimum of cones of slope L (and a constant): L-Lipschitz everywhere, equal to `psi_j` at every `z_j` that receives mass.
+
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
+
+use super::exact::{check_dimensions, check_points};
+use crate::specification::InvalidInput;
+use crate::transport::certificate::lower_transform;
+use crate::transport::{PointCost, PointwiseCost};
+
+/// An L-Lipschitz function on R^d, the lower envelope of cones at the data atoms.
+#[derive(Debug, Clone)]
+pub struct LipschitzPotential {
+    lipschitz: f64,
+    atoms: Array2<f64>,
+    offsets: Vec<f64>,
+    cap: f64,
+}
+
+/// `grad phi` at a point, with what is needed to judge it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PotentialGradient {
+    /// `L (x - z_j)/|x - z_j|` for the cone `j` that attains the minimum, of norm `L`; zero at the apex `x = z_j` (where the
+    /// subdifferential is the ball of radius `L`) and where the cap attains it. On a tie of cones the lowest `j` is taken: one of
+    /// the limits of gradients there.
+    pub gradient: Array1<f64>,
+    /// The cone that attains the minimum, `None` for the cap.
+    pub cone: Option<usize>,
+    /// How far the runner-up lies above the minimum: `phi` is smooth within `margin / (2 L)` of `x`, apex aside.
+    pub margin: f64,
+}
+
+impl LipschitzPotential {
+    /// Cones of slope `lipschitz` at `atoms` `(m, d)` with heights `offsets` (length m, `+inf` for a cone that is absent), and a
+    /// `cap` (`+inf` for none). At least one height or the cap must be finite.
+    pub fn new(
+        lipschitz: f64,
+        atoms: ArrayView2<f64>,
+        offsets: Vec<f64>,
+        cap: f64,
+    ) -> Result<Self, InvalidInput> {
+        InvalidInput::require_positive("lipschitz", lipschitz)?;
+        check_points("atoms", atoms)?;
+        if offsets.len() != atoms.nrows() {
+            return Err(InvalidInput::new("offsets", offsets.len(), format!("{} numbers", atoms.nrows())));
+        }
+        if let Some(j) = offsets.iter().position(|psi| psi.is_nan() || *psi == f64::NEG_INFINITY) {
+            return Err(InvalidInput::new(format!("offsets[{j}]"), offsets[j], "finite or +inf"));
+        }
+        if cap.is_nan() || offsets.iter().chain([&cap]).all(|height| *height == f64::INFINITY) {
+            return Err(InvalidInput::new("offsets and cap", "all +inf", "at least one finite height"));
+        }
+        Ok(Self { lipschitz, atoms: atoms.to_owned(), offsets, cap })
+    }
+
+    /// The Lipschitz constant `L`.
+    pub fn lipschitz(&self) -> f64 {
+        self.lipschitz
+    }
+
+    /// The apexes `z_j`, `(m, d)`.
+    pub fn atoms(&self) -> ArrayView2<'_, f64> {
+        self.atoms.view()
+    }
+
+    /// The heights `psi_j`, length m.
+    pub fn offsets(&self) -> &[f64] {
+        &self.offsets
+    }
+
+    /// The upper bound `nu + f'(inf)` where singular mass is priced, else `+inf`.
+    pub fn cap(&self) -> f64 {
+        self.cap
+    }
+
+    /// `phi` at `points` `(k, d)`, in parallel; `O(k m d)`.
+    pub fn values(&self, points: ArrayView2<f64>) -> Result<Vec<f64>, InvalidInput> {
+        check_dimensions(self.atoms.view(), points)?;
+        let cones = PointwiseCost::Lipschitz { lipschitz: self.lipschitz };
+        let cost = PointCost::new(cones, points, self.atoms.view())?;
+        let mut values = lower_transform(&cost, &self.offsets);
+        values.iter_mut().for_each(|value| *value = value.min(self.cap));
+        Ok(values)
+    }
+
+    /// `phi` and its gradient at one `point` of finite coordinates.
+    pub fn value_and_gradient(
+        &self,
+        point: ArrayView1<f64>,
+    ) -> Result<(f64, PotentialGradient), InvalidInput> {
+        check_points("point", point.insert_axis(ndarray::Axis(0)))?;
+        if point.len() != self.atoms.ncols() {
+            let allowed = format!("dimension {}", self.atoms.ncols());
+            return Err(InvalidInput::new("point", format!("dimension {}", point.len()), allowed));
+        }
+        let (mut lowest, mut runner_up, mut cone, mut radius) = (self.cap, f64::INFINITY, None, 0.0);
+        for (j, (atom, psi)) in self.atoms.outer_iter().zip(&self.offsets).enumerate() {
+            let r = distance(point, atom);
+            let height = self.lipschitz * r + psi;
+            if height < lowest {
+                (runner_up, lowest, cone, radius) = (lowest, height, Some(j), r);
+            } else {
+                runner_up = runner_up.min(height);
+            }
+        }
+        let gradient = match cone {
+            Some(j) if radius > 0.0 => (&point - &self.atoms.row(j)) * (self.lipschitz / radius),
+            _ => Array1::zeros(point.len()),
+        };
+        Ok((lowest, PotentialGradient { gradient, cone, margin: runner_up - lowest }))
+    }
+}
+
+pub(crate) fn distance(x: ArrayView1<f64>, y: ArrayView1<f64>) -> f64 {
+    x.iter().zip(y).map(|(x, y)| (x - y) * (x - y)).sum::<f64>().sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use ndarray::array;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn two_cones() -> LipschitzPotential {
+        LipschitzPotential::new(2.0, array![[0.0], [3.0]].view(), vec![0.0, 1.0], f64::INFINITY).unwrap()
+    }
+
+    #[test]
+    fn the_envelope_of_two_cones_is_what_a_pencil_draws() {
+        let phi = two_cones();
+        let points = array![[-1.0], [0.0], [1.0], [1.75], [2.5], [3.0], [4.0]];
+        let expected = [2.0, 0.0, 2.0, 3.5, 2.0, 1.0, 3.0];
+        assert_eq!(phi.values(points.view()).unwrap(), expected);
+        for (point, expected) in points.outer_iter().zip(expected) {
+            assert_eq!(phi.value_and_gradient(point).unwrap().0, expected);
+        }
+        let (_, kink) = phi.value_and_gradient(array![1.75].view()).unwrap();
+        assert_eq!((kink.margin, kink.cone), (0.0, Some(0)));
+        let (_, apex) = phi.value_and_gradient(array![3.0].view()).unwrap();
+        assert_eq!(apex.gradient, array![0.0]);
+        let capped = LipschitzPotential::new(2.0, array![[0.0], [3.0]].view(), vec![0.0, 1.0], 1.5).unwrap();
+        let (value, top) = capped.value_and_gradient(array![1.0].view()).unwrap();
+        assert_eq!((value, top.cone, top.gradient), (1.5, None, array![0.0]));
+    }
+
+    #[test]
+    fn bad_cones_and_points_are_refused() {
+        let atoms = array![[0.0], [3.0]];
+        assert!(LipschitzPotential::new(0.0, atoms.view(), vec![0.0, 1.0], 1.0).is_err());
+        assert!(LipschitzPotential::new(1.0, atoms.view(), vec![0.0], 1.0).is_err());
+        assert!(LipschitzPotential::new(1.0, atoms.view(), vec![0.0, f64::NAN], 1.0).is_err());
+        let absent = vec![f64::INFINITY; 2];
+        assert!(LipschitzPotential::new(1.0, atoms.view(), absent.clone(), f64::INFINITY).is_err());
+        assert!(LipschitzPotential::new(1.0, atoms.view(), absent, 0.0).is_ok());
+        assert!(two_cones().values(array![[0.0, 1.0]].view()).is_err());
+        assert!(two_cones().value_and_gradient(array![f64::NAN].view()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn gradients_match_central_differences_away_from_kinks(
+            cones in prop::collection::vec((-2.0..2.0f64, -2.0..2.0f64, -1.0..1.0f64), 1..6),
+            x in (-3.0..3.0f64, -3.0..3.0f64),
+            lipschitz in 0.1..5.0f64,
+        ) {
+            let atoms = Array2::from_shape_fn((cones.len(), 2), |(j, k)| if k == 0 { cones[j].0 } else { cones[j].1 });
+            let heights = cones.iter().map(|cone| cone.2).collect();
+            let phi = LipschitzPotential::new(lipschitz, atoms.view(), heights, f64::INFINITY).unwrap();
+            let point = array![x.0, x.1];
+            let (value, at) = phi.value_and_gradient(point.view()).unwrap();
+            prop_assert_eq!(value, phi.values(point.view().insert_axis(ndarray::Axis(0))).unwrap()[0]);
+            let step = 1e-5;
+            let radius = distance(point.view(), atoms.row(at.cone.unwrap()));
+            prop_assume!(at.margin > 4.0 * lipschitz * step && radius > 0.1);
+            for k in 0..2 {
+                let moved = |sign: f64| {
+                    let mut y = point.clone();
+                    y[k] += sign * step;
+                    phi.value_and_gradient(y.view()).unwrap().0
+                };
+                let slope = (moved(1.0) - moved(-1.0)) / (2.0 * step);
+                // Truncation L h^2/r^2 = 1e-8 L, rounding eps/h = 1e-10.
+                prop_assert!((slope - at.gradient[k]).abs() < 1e-7 * (1.0 + lipschitz));
+            }
+            let norm = at.gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+            prop_assert!((norm - lipschitz).abs() < 1e-12 * lipschitz);
+        }
+    }
+}

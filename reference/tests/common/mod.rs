@@ -1,0 +1,67 @@
+//! Random weighted point sets, shared by the property tests.
+#![allow(dead_code)]
+
+use ndarray::{Array2, concatenate};
+use proptest::prelude::*;
+use proxflow_reference::DivergenceKind;
+use proxflow_reference::divergence::RegularisedOptions;
+use proxflow_reference::divergence::SingularMass;
+
+/// One generator of each family, both sides of order 1.
+pub const KINDS: [DivergenceKind; 8] = [
+    DivergenceKind::KullbackLeibler,
+    DivergenceKind::ReverseKullbackLeibler,
+    DivergenceKind::Alpha(0.5),
+    DivergenceKind::Alpha(1.5),
+    DivergenceKind::Alpha(3.0),
+    DivergenceKind::ChiSquared,
+    DivergenceKind::JensenShannon,
+    DivergenceKind::SquaredHellinger,
+];
+
+/// Any of [`KINDS`].
+pub fn any_kind() -> impl Strategy<Value = DivergenceKind> {
+    prop::sample::select(KINDS.to_vec())
+}
+
+/// A probability measure on finitely many points.
+#[derive(Debug, Clone)]
+pub struct Measure {
+    /// `(n, d)`.
+    pub points: Array2<f64>,
+    /// Length n, sum 1.
+    pub weights: Vec<f64>,
+}
+
+impl Measure {
+    pub fn new(points: Array2<f64>, masses: Vec<f64>) -> Self {
+        let total: f64 = masses.iter().sum();
+        Self { points, weights: masses.iter().map(|mass| mass / total).collect() }
+    }
+
+    /// `(1 - t) self + t other`, atoms side by side.
+    pub fn mixed(&self, other: &Self, t: f64) -> Self {
+        let points = concatenate![ndarray::Axis(0), self.points, other.points];
+        let left = self.weights.iter().map(|weight| (1.0 - t) * weight);
+        let weights = left.chain(other.weights.iter().map(|weight| t * weight)).collect();
+        Self { points, weights }
+    }
+}
+
+/// 1 to `most` atoms in dimension `d`; coordinates on a coarse lattice (ties, duplicates) or anywhere; some weights zero.
+pub fn measure(d: usize, most: usize) -> impl Strategy<Value = Measure> {
+    let coordinate = prop_oneof![2 => -2.0..2.0f64, 1 => (-2i32..3).prop_map(f64::from)];
+    let mass = prop_oneof![5 => 0.1..1.0f64, 1 => Just(0.0)];
+    prop::collection::vec((prop::collection::vec(coordinate, d), mass), 1..=most).prop_map(
+        move |mut atoms| {
+            atoms[0].1 = atoms[0].1.max(0.1);
+            let points = Array2::from_shape_fn((atoms.len(), d), |(i, k)| atoms[i].0[k]);
+            Measure::new(points, atoms.iter().map(|atom| atom.1).collect())
+        },
+    )
+}
+
+/// The default options with singular mass priced at `f'(inf)`.
+pub fn priced() -> RegularisedOptions {
+    RegularisedOptions { singular: SingularMass::Priced, ..Default::default() }
+}
