@@ -41,6 +41,9 @@ claims! {
     critic_monotonicity,
     trained_flow,
     four_cases,
+    published_curves,
+    published_weights,
+    mnist_optimum,
 }
 
 /// The claim named `id`.

@@ -90,6 +90,7 @@ mod implementation {
             ("flipped residual", found.hj_residual_flipped, residual.sign_flipped),
             ("terminal residual", found.terminal_residual, terminal),
             ("critic slope", found.critic_slope, slopes.mean),
+            ("acceleration", found.acceleration, paths.acceleration()),
         ];
         let rounding = || Basis::Rounding("f64, a few thousand operations".into());
         let bound = Bound::AtMost(1e-10);
@@ -102,8 +103,6 @@ mod implementation {
         let deviation = found.deviation.map_or(f64::NAN, |d| d.mean);
         let plain_deviation = paths.step_size_deviation(&fine.trajectories()?)?.value;
         finding.measure(format!("step-size deviation, {activation:?}"), relative(deviation, plain_deviation), bound, rounding());
-        let acceleration = relative(found.acceleration.mean, steps_paired_acceleration(&paths));
-        finding.measure(format!("acceleration, {activation:?}"), acceleration, bound, rounding());
         let released = indicators::evaluate_released(&u, &phi, &tensor, flow);
         let mut control = |name: &str, wrong: f64, right: f64| {
             finding.control(format!("{name}, {activation:?}"), relative(wrong, right), bound, rounding());
@@ -113,18 +112,6 @@ mod implementation {
         control("energy at (x_{k+1}, t_k)", released.kinetic_energy, paths.kinetic_energy().value);
         control("terminal residual over the sample count", released.terminal_residual, terminal.value);
         Ok(())
-    }
-
-    /// `E |v_{k+1} - v_k| / E |v_{k+1}|`, the denominator over the steps that end a pair, as libtorch's one pass takes it.
-    fn steps_paired_acceleration(paths: &proxflow_reference::trajectory::Trajectories) -> f64 {
-        let velocity = |k: usize| (&paths.at(k + 1) - &paths.at(k)) / (paths.times()[k + 1] - paths.times()[k]);
-        let norm = |a: &Array2<f64>| a.rows().into_iter().map(|r| r.dot(&r).sqrt()).sum::<f64>();
-        let (mut turning, mut speed) = (0.0, 0.0);
-        for k in 1..paths.steps() {
-            turning += norm(&(&velocity(k) - &velocity(k - 1)));
-            speed += norm(&velocity(k));
-        }
-        turning / speed
     }
 
     /// `U = p.x - (T - t) |p|^2 / (2 lambda)` with `phi = p.x`, and `U = L|x_1| - L^2 (T - t)/(2 lambda)` with `phi = L|x_1|`.
