@@ -84,7 +84,9 @@ fn the_page_opens_in_a_browser_without_errors_and_every_image_loads() {
     assert_eq!(output.status.code(), Some(0), "{}", standard_error(&output));
     assert_eq!(report(folder.path())["claims"].as_array().unwrap().len(), 4);
     let Some(browser) = browser() else {
-        eprintln!("SKIPPED: no chromium found; the page was written but not opened (Debian package: chromium)");
+        eprintln!(
+            "SKIPPED: no chromium found; the page was written but not opened (Debian package: chromium)"
+        );
         return;
     };
     let page = std::fs::read_to_string(folder.path().join("report.html")).unwrap();
@@ -122,7 +124,8 @@ fn open(browser: &Path, folder: &Path, page: &str) -> (Vec<String>, String) {
     let dom = String::from_utf8_lossy(&output.stdout).into_owned();
     let console =
         standard_error(&output).lines().filter(|line| line.contains("CONSOLE")).map(str::to_owned).collect();
-    let loaded = dom.split("data-loaded=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("no answer");
+    let loaded =
+        dom.split("data-loaded=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("no answer");
     (console, loaded.to_owned())
 }
 

@@ -202,7 +202,8 @@ impl Network {
             }
         }
         if self.is_periodic() {
-            let angles: Vec<S> = features.iter().map(|x| *x * S::from(TAU).expect("a finite constant")).collect();
+            let angles: Vec<S> =
+                features.iter().map(|x| *x * S::from(TAU).expect("a finite constant")).collect();
             features = angles.iter().map(|a| a.cos()).chain(angles.iter().map(|a| a.sin())).collect();
         }
         if self.time_input {
@@ -323,9 +324,11 @@ impl Network {
 /// `{"potential": {"activation": "tanh", "features": {"kind": "periodic-coordinates"}}}`); ReLU on coordinates without it.
 fn dense_metadata(checkpoint: &NamedArrays, prefix: &str) -> Result<(Activation, bool), InvalidInput> {
     let Some(text) = checkpoint.metadata.get("architectures") else { return Ok((Activation::Relu, false)) };
-    let refuse = |error: &dyn std::fmt::Display| InvalidInput::new("architectures", error, "JSON by network name");
+    let refuse =
+        |error: &dyn std::fmt::Display| InvalidInput::new("architectures", error, "JSON by network name");
     let all: serde_json::Value = serde_json::from_str(text).map_err(|error| refuse(&error))?;
-    let activation = serde_json::from_value(all[prefix]["activation"].clone()).map_err(|error| refuse(&error))?;
+    let activation =
+        serde_json::from_value(all[prefix]["activation"].clone()).map_err(|error| refuse(&error))?;
     Ok((activation, all[prefix]["features"]["kind"] == "periodic-coordinates"))
 }
 

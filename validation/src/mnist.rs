@@ -16,7 +16,10 @@ pub fn images(folder: &Path, name: &str, count: usize) -> Result<Array2<f64>, Ch
     let mut bytes = Vec::new();
     let limit = (16 + 784 * count) as u64;
     if path.extension().is_some_and(|extension| extension == "gz") {
-        flate2::read::GzDecoder::new(file).take(limit).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
+        flate2::read::GzDecoder::new(file)
+            .take(limit)
+            .read_to_end(&mut bytes)
+            .map_err(|error| failed(&error))?;
     } else {
         file.take(limit).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
     }

@@ -19,6 +19,13 @@ pub fn devices() -> Vec<Device> {
     devices
 }
 
+/// One libtorch thread: the networks of the checks are small, claims run in parallel, and sums come out the same on
+/// every machine.
+pub fn use_one_thread() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| tch::set_num_threads(1));
+}
+
 /// A tensor `(n, d)` of `options` from an array.
 pub fn to_tensor(array: ArrayView2<f64>, options: (Kind, Device)) -> Tensor {
     let values: Vec<f64> = array.iter().copied().collect();

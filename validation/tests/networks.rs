@@ -19,7 +19,8 @@ mod validation {
             (1..3_i64, prop::collection::vec(1..4_i64, 1..3))
                 .prop_map(|(factor, channels)| Features::Image { side: factor << channels.len(), channels }),
         ];
-        let activation = prop_oneof![Just(Activation::Relu), Just(Activation::Tanh), Just(Activation::Softplus)];
+        let activation =
+            prop_oneof![Just(Activation::Relu), Just(Activation::Tanh), Just(Activation::Softplus)];
         (features, prop::collection::vec(1..20_i64, 0..4), activation, any::<bool>()).prop_map(
             |(features, hidden, activation, time)| {
                 // The oracle's convolutional networks are the paper's: ReLU throughout.

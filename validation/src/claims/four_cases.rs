@@ -39,6 +39,7 @@ mod implementation {
     use crate::report::plot::Plot;
 
     pub(super) fn check(setting: &Setting) -> Result<Finding, CheckError> {
+        crate::torch::use_one_thread();
         let options = (Kind::Float, Device::Cpu);
         let data = Tensor::from_slice(&[1.0_f32, 1.0, 1.0, -1.0, -1.0, 1.0, -1.0, -1.0]).reshape([4, 2]);
         let iterations = setting.choose(240_u64, 2000);

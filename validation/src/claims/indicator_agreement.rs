@@ -43,6 +43,7 @@ mod implementation {
     use crate::torch::{devices, to_reference, to_tensor};
 
     pub(super) fn check(setting: &Setting) -> Result<Finding, CheckError> {
+        crate::torch::use_one_thread();
         let mut finding = Finding::new();
         for activation in [Activation::Relu, Activation::Tanh] {
             random_networks(setting, activation, &mut finding)?;
@@ -131,16 +132,16 @@ mod implementation {
                 Network::from_parameters(dense(&[], false), vec![tensor(&p, &[1, 2]), tensor(&[0.0], &[1])])?,
             ])
         };
-        // relu(x), relu(-x) and relu(t): t >= 0 passes through.
+        // relu(x), relu(-x) and relu(t + 1): t >= 0 passes through, away from the corner at 0.
         let l = 0.5;
         let cone = [
             Network::from_parameters(
                 dense(&[3], true),
                 vec![
                     tensor(&[1.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0], &[3, 3]),
-                    tensor(&[0.0; 3], &[3]),
+                    tensor(&[0.0, 0.0, 1.0], &[3]),
                     tensor(&[l, l, rate(l)], &[1, 3]),
-                    tensor(&[-rate(l) * horizon], &[1]),
+                    tensor(&[-rate(l) * (horizon + 1.0)], &[1]),
                 ],
             )?,
             Network::from_parameters(

@@ -67,6 +67,7 @@ mod implementation {
     }
 
     pub(super) fn check(setting: &Setting) -> Result<Finding, CheckError> {
+        crate::torch::use_one_thread();
         let mut generator = setting.stream("network_agreement");
         let mut finding = Finding::new();
         for repeat in 0..setting.choose(2, 20) {

@@ -121,6 +121,7 @@ mod implementation {
     }
 
     pub(super) fn check(setting: &Setting) -> Result<Finding, CheckError> {
+        crate::torch::use_one_thread();
         let mut generator = setting.stream("objective_agreement");
         let mut random = |n: usize, shift: f64| Array2::from_shape_simple_fn((n, 3), || shift + generator.random::<f64>());
         let (x0, data) = (random(9, 0.0), random(7, 1.0));

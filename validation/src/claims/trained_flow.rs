@@ -188,6 +188,7 @@ mod implementation {
     }
 
     pub(super) fn check(setting: &Setting) -> Result<Finding, CheckError> {
+        crate::torch::use_one_thread();
         let mut finding = Finding::new();
         let required = || Basis::Requirement("5%, stated in advance".into());
         for problem in problems(setting)? {
