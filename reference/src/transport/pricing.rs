@@ -240,7 +240,8 @@ mod tests {
         let cost = DenseCost::new(matrix.clone()).expect("finite");
         let mut p = vec![0.125; n];
         p[1] = 0.0;
-        let mut pricers = [Pricer::new(&cost, &p, length), Pricer::new(&Lazy(&cost), &p, length)];
+        let lazy = Lazy(&cost);
+        let mut pricers = [Pricer::new(&cost, &p, length), Pricer::new(&lazy, &p, length)];
         let mut psi: Vec<f64> = (0..m).map(|_| random.random_range(0.0..5.0)).collect();
         for pass in 0..20 {
             for pricer in &mut pricers {
