@@ -16,8 +16,7 @@ use crate::divergence::lipschitz::{
 };
 use crate::divergence::potential::{LipschitzPotential, distance};
 use crate::specification::{DivergenceKind, InvalidInput, ProximalParameters};
-use crate::transport::certificate::lower_transform;
-use crate::transport::{Bounds, Outcome, PointCost, PointwiseCost, Progress};
+use crate::transport::{Bounds, Outcome, PointwiseCost, Progress};
 
 /// A particle of the optimal flow: mass that travels from one source atom in a straight line.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -56,13 +55,13 @@ pub struct CombinedProximal {
     pub starts: Array2<f64>,
     /// Where they end, `(k, d)`: with [`Self::masses`] the generated law `rho_T`.
     pub endpoints: Array2<f64>,
-    /// `U(x_i, 0) = min_y { phi*(y) + lambda |x_i - y|^2/(2T) }` at the source atoms, length n.
+    /// Hopf-Lax at time 0, `U(x_i, 0) = min_y { phi*(y) + lambda |x_i - y|^2/(2T) } = min_j (c_ij + psi_j)`, at the source atoms, length n.
     pub initial_potential: Vec<f64>,
     /// The discriminator `phi* = U(., T)` on all of R^d.
     pub potential: LipschitzPotential,
     /// How the solver ended; the bounds hold whatever it says.
     pub outcome: Outcome,
-    /// Wall-clock time of the solver.
+    /// Wall-clock time, distances included.
     pub seconds: f64,
 }
 
@@ -161,7 +160,7 @@ pub fn combined_proximal_observed(
         kinetic_energy,
         transport,
         divergence: solution.divergence,
-        initial_potential: initial_potential(parameters, &potential, x)?,
+        initial_potential: solution.source_potential,
         intermediate: solution.intermediate,
         stayed: solution.stayed,
         paths,
@@ -171,18 +170,6 @@ pub fn combined_proximal_observed(
         outcome: solution.outcome,
         seconds: solution.seconds,
     })
-}
-
-/// Hopf-Lax at time 0: `U(x, 0) = min_j (c(|x - z_j|) + psi_j)` with the Huber cost, or the cap.
-fn initial_potential(
-    parameters: ProximalParameters,
-    potential: &LipschitzPotential,
-    x: ArrayView2<f64>,
-) -> Result<Vec<f64>, InvalidInput> {
-    let cost = PointCost::new(PointwiseCost::Huber(parameters), x, potential.atoms())?;
-    let mut values = lower_transform(&cost, potential.offsets());
-    values.iter_mut().for_each(|value| *value = value.min(potential.cap()));
-    Ok(values)
 }
 
 /// How far a given flow is from optimal, as an interval: `J(flow) - J*` on the same samples.

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Measure, any_kind, conic, measure, priced};
+use common::{Measure, any_kind, measure, priced};
 use ndarray::{Array2, Array3, Axis, array, stack};
 use proptest::prelude::*;
 use proxflow_reference::divergence::{
@@ -11,13 +11,11 @@ use proxflow_reference::divergence::{
 };
 use proxflow_reference::proximal::{CombinedProximal, combined_proximal, optimality_gap};
 use proxflow_reference::transport::PointwiseCost;
+use proxflow_reference::transport::wasserstein::w2;
 use proxflow_reference::{DivergenceKind, ProximalParameters};
 
 /// Identities between certified values (gap at most 1e-11 each).
 const CERTIFIED: f64 = 1e-10;
-/// Accuracy of W2 from the conic solver.
-const CLARABEL: f64 = 1e-6;
-
 fn solve(p: &Measure, q: &Measure, kind: DivergenceKind, parameters: ProximalParameters) -> CombinedProximal {
     let (x, z) = (p.points.view(), q.points.view());
     let options = RegularisedOptions::default();
@@ -124,12 +122,13 @@ proptest! {
             // Mass on coinciding data atoms is split by strict convexity of f alone: equal up to sqrt(gap).
             prop_assert!((eta - again).abs() < 2e-5 || (0..q.weights.len()).any(|k| k != j && twin(k)), "{kind} {j}: {eta} {again}");
         }
-        // J* = lambda/(2T) W2^2(rho0, rho_T) + D_f^L(rho_T|pi), W2 by linear programming.
-        let squared = conic::distances(&p.points, &solved.endpoints).mapv(|r| r * r);
-        let w2 = conic::balanced_transport(&squared, &p.weights, &solved.masses());
-        let total = parameters.lambda / (2.0 * parameters.horizon) * w2 + terminal.upper;
-        prop_assert!((total - solved.upper).abs() <= CLARABEL * scale(total) * scale(w2), "{kind} {total} {}", solved.upper);
-        prop_assert!((w2 / (2.0 * parameters.horizon) - solved.kinetic_energy).abs() <= CLARABEL * scale(w2));
+        // J* = lambda/(2T) W2^2(rho0, rho_T) + D_f^L(rho_T|pi), and the flow is the optimal one for W2.
+        let masses = solved.masses();
+        let distance = w2(p.points.view(), &p.weights, solved.endpoints.view(), &masses).unwrap();
+        let energy = distance.upper * distance.upper / (2.0 * parameters.horizon);
+        let total = parameters.lambda * energy + terminal.upper;
+        prop_assert!((total - solved.upper).abs() <= tolerance * scale(energy), "{kind} {total} {}", solved.upper);
+        prop_assert!((energy - solved.kinetic_energy).abs() <= CERTIFIED * scale(energy) * scale(solved.upper / parameters.lambda));
     }
 
     #[test]

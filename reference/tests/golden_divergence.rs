@@ -10,6 +10,7 @@ use proxflow_reference::divergence::{
     lipschitz_regularised_divergence,
 };
 use proxflow_reference::proximal::combined_proximal;
+use proxflow_reference::transport::wasserstein::{w1, w2};
 use proxflow_reference::{DivergenceKind, ProximalParameters};
 use serde_json::Value;
 
@@ -103,15 +104,20 @@ fn combined_proximals_agree_with_cvxpy() {
 }
 
 #[test]
-fn wasserstein_distances_of_the_naive_twin_agree_with_pot() {
+fn wasserstein_distances_agree_with_pot_and_with_the_conic_twin() {
     for instance in golden()["instances"].as_array().unwrap() {
         let (p, q) = (measure(&instance["x"], &instance["p"]), measure(&instance["z"], &instance["q"]));
         let r = conic::distances(&p.points, &q.points);
-        let expected = &instance["distances"];
-        let w1 = conic::balanced_transport(&r, &p.weights, &q.weights);
-        assert!((w1 - number(&expected["w1"])).abs() <= CLARABEL * (1.0 + w1));
-        let w2 = conic::balanced_transport(&r.mapv(|r| r * r), &p.weights, &q.weights);
-        assert!((w2 - number(&expected["w2_squared"])).abs() <= CLARABEL * (1.0 + w2));
+        let (x, z) = (p.points.view(), q.points.view());
+        let expected = (number(&instance["distances"]["w1"]), number(&instance["distances"]["w2_squared"]));
+        // Network simplex on both sides: rounding.
+        let value = (w1(x, &p.weights, z, &q.weights).unwrap(), w2(x, &p.weights, z, &q.weights).unwrap());
+        assert!((value.0.upper - expected.0).abs() <= 1e-13 * (1.0 + expected.0));
+        assert!((value.1.upper * value.1.upper - expected.1).abs() <= 1e-13 * (1.0 + expected.1));
+        let twin = conic::balanced_transport(&r, &p.weights, &q.weights);
+        assert!((twin - expected.0).abs() <= CLARABEL * (1.0 + twin));
+        let twin = conic::balanced_transport(&r.mapv(|r| r * r), &p.weights, &q.weights);
+        assert!((twin - expected.1).abs() <= CLARABEL * (1.0 + twin));
     }
 }
 

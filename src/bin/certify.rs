@@ -3,7 +3,7 @@
 //! See `certify --help` and docs/oracle.md.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -178,6 +178,7 @@ fn main() -> ExitCode {
 }
 
 fn divergence(task: &DivergenceTask) -> Result<(), Failure> {
+    require_writable(task.problem.outputs())?;
     let input = task.problem.read(&task.model, task.model_weights.as_deref())?;
     let progress = Gauge::new();
     let solved = lipschitz_regularised_divergence_observed(
@@ -191,7 +192,7 @@ fn divergence(task: &DivergenceTask) -> Result<(), Failure> {
         &mut |state| progress.show(state),
     )?;
     progress.finish();
-    task.problem.write_potential(&solved.model_potential, &solved.data_potential)?;
+    task.problem.write_potential(&solved.model_potential, || solved.data_potential())?;
     task.problem.write_intermediate(&solved.intermediate, &solved.stayed)?;
     let certificate = Certificate {
         lower: solved.lower,
@@ -211,6 +212,7 @@ fn divergence(task: &DivergenceTask) -> Result<(), Failure> {
 
 fn proximal(task: &ProximalTask) -> Result<(), Failure> {
     let parameters = ProximalParameters::new(task.problem.lipschitz, task.lambda, task.horizon)?;
+    require_writable(task.problem.outputs().chain(task.endpoints.as_deref()))?;
     let input = task.problem.read(&task.source, task.source_weights.as_deref())?;
     let progress = Gauge::new();
     let solved = combined_proximal_observed(
@@ -224,7 +226,7 @@ fn proximal(task: &ProximalTask) -> Result<(), Failure> {
         &mut |state| progress.show(state),
     )?;
     progress.finish();
-    task.problem.write_potential(&solved.initial_potential, &solved.potential.values(input.data.view())?)?;
+    task.problem.write_potential(&solved.initial_potential, || solved.potential.values_at_atoms())?;
     task.problem.write_intermediate(&solved.intermediate, &solved.stayed)?;
     if let Some(file) = &task.endpoints {
         let masses = Array1::from(solved.masses()).insert_axis(ndarray::Axis(1));
@@ -265,7 +267,28 @@ struct Input {
     data_weights: Vec<f64>,
 }
 
+/// Refuses an output that cannot be written before any work is done.
+fn require_writable<'a>(files: impl IntoIterator<Item = &'a Path>) -> Result<(), Failure> {
+    for file in files {
+        let folder = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        tempfile::NamedTempFile::new_in(folder).map_err(|error| {
+            Failure::bad_input(
+                format!("cannot write {}", file.display()),
+                error,
+                "a folder that can be written to",
+            )
+        })?;
+    }
+    Ok(())
+}
+
 impl Problem {
+    /// The files that will be written, `-` excluded.
+    fn outputs(&self) -> impl Iterator<Item = &Path> {
+        let json = self.json.as_deref().filter(|target| *target != "-").map(Path::new);
+        json.into_iter().chain(self.potential.as_deref()).chain(self.intermediate.as_deref())
+    }
+
     fn read(&self, model: &str, model_weights: Option<&str>) -> Result<Input, Failure> {
         let kind = self.f.parse()?;
         let model = read_points(model)?;
@@ -295,9 +318,10 @@ impl Problem {
         }
     }
 
-    fn write_potential(&self, model: &[f64], data: &[f64]) -> Result<(), Failure> {
+    /// `data` costs distances among all data points: evaluated only when asked for.
+    fn write_potential(&self, model: &[f64], data: impl Fn() -> Vec<f64>) -> Result<(), Failure> {
         match &self.potential {
-            Some(file) => write_array(file, &model.iter().chain(data).copied().collect::<Array1<f64>>()),
+            Some(file) => write_array(file, &model.iter().copied().chain(data()).collect::<Array1<f64>>()),
             None => Ok(()),
         }
     }

@@ -6,6 +6,8 @@
 //! Between discrete measures this is semi-relaxed transport with the cost `L |x - z|` (1.4). Where `f'(inf)` is finite the
 //! infimum has two readings, and [`SingularMass`] names them.
 
+use std::time::Instant;
+
 use ndarray::{ArrayView2, Axis};
 
 use super::cumulant::generalised_cumulant;
@@ -13,7 +15,7 @@ use super::exact::{check_dimensions, check_points, probability_weights};
 use super::generator::Generator;
 use super::potential::LipschitzPotential;
 use crate::specification::{DivergenceKind, InvalidInput};
-use crate::transport::certificate::SparsePlan;
+use crate::transport::certificate::{SparsePlan, lower_transform};
 use crate::transport::cost::DENSE_COST_BYTES;
 use crate::transport::{
     Bounds, GroundCost, Outcome, PointCost, PointwiseCost, Progress, SemiRelaxedOptions,
@@ -76,11 +78,9 @@ pub struct LipschitzRegularisedDivergence {
     pub potential: LipschitzPotential,
     /// `phi*` at the model atoms, length n.
     pub model_potential: Vec<f64>,
-    /// `phi*` at the data atoms, length m.
-    pub data_potential: Vec<f64>,
     /// How the solver ended; the bounds hold whatever it says.
     pub outcome: Outcome,
-    /// Wall-clock time of the solver.
+    /// Wall-clock time, distances included.
     pub seconds: f64,
 }
 
@@ -93,6 +93,12 @@ impl LipschitzRegularisedDivergence {
     /// `upper - lower`, non-negative up to rounding.
     pub fn gap(&self) -> f64 {
         self.upper - self.lower
+    }
+
+    /// `phi*` at the data atoms, length m: McShane's extension evaluated there, `O(m^2 d)`. Where `eta*` has mass it equals the
+    /// dual variable `psi_j` up to the gap.
+    pub fn data_potential(&self) -> Vec<f64> {
+        self.potential.values_at_atoms()
     }
 
     /// `E_{P'} phi*` for a law of `points` `(k, d)` with `weights` (default uniform): the left side of 1.6 is the difference
@@ -145,8 +151,7 @@ pub fn lipschitz_regularised_divergence_observed(
         upper: solution.upper,
         transport: solution.transport,
         divergence: solution.divergence,
-        model_potential: potential.values(x)?,
-        data_potential: potential.values(z)?,
+        model_potential: solution.source_potential,
         potential,
         intermediate: solution.intermediate,
         stayed: solution.stayed,
@@ -166,6 +171,8 @@ pub(crate) struct RegularisedTransport {
     pub intermediate: Vec<f64>,
     pub stayed: Vec<f64>,
     pub plan: SparsePlan,
+    /// `min_j (c_ij + psi_j)`, or the cap, with the heights below: length n.
+    pub source_potential: Vec<f64>,
     /// `psi_j - nu`: the largest optimal heights, `+inf` for data atoms of weight zero.
     heights: Vec<f64>,
     cap: f64,
@@ -195,6 +202,7 @@ pub(crate) fn regularised_transport(
     options: &RegularisedOptions,
     observe: &mut dyn FnMut(&Progress),
 ) -> Result<RegularisedTransport, InvalidInput> {
+    let clock = Instant::now();
     let generator = Generator::new(kind)?;
     check_points("model", x)?;
     check_points("data", z)?;
@@ -215,6 +223,7 @@ pub(crate) fn regularised_transport(
     }
     let solved = semi_relaxed_transport_observed(cost.as_ref(), &p, &q, kind, &options.transport, observe)?;
 
+    let cap = if stays { generator.recession_slope() } else { f64::INFINITY };
     let shift = generalised_cumulant(&generator, &solved.potential, &q).shift;
     let mut heights = vec![f64::INFINITY; z.nrows()];
     let mut intermediate = vec![0.0; z.nrows()];
@@ -226,6 +235,9 @@ pub(crate) fn regularised_transport(
             heights[j] = heights[j].max(generator.derivative(0.0));
         }
     }
+    let mut offsets: Vec<f64> = support.iter().map(|&j| heights[j]).collect();
+    offsets.extend(stays.then_some(cap));
+    let source_potential = lower_transform(cost.as_ref(), &offsets);
     let mut stayed = vec![0.0; p.len()];
     let mut plan = SparsePlan::new();
     for (i, k, mass) in solved.plan {
@@ -243,9 +255,10 @@ pub(crate) fn regularised_transport(
         stayed,
         plan,
         heights,
-        cap: if stays { generator.recession_slope() } else { f64::INFINITY },
+        cap,
+        source_potential,
         outcome: solved.outcome,
-        seconds: solved.seconds,
+        seconds: clock.elapsed().as_secs_f64(),
     })
 }
 

@@ -87,6 +87,11 @@ impl LipschitzPotential {
         Ok(values)
     }
 
+    /// `phi` at the apexes, length m; `O(m^2 d)`. At most [`Self::offsets`].
+    pub fn values_at_atoms(&self) -> Vec<f64> {
+        self.values(self.atoms.view()).expect("the atoms have passed the same checks")
+    }
+
     /// `phi` and its gradient at one `point` of finite coordinates.
     pub fn value_and_gradient(
         &self,
