@@ -10,6 +10,8 @@ use proxflow::command::Failure;
 use proxflow::picture::use_built_in_font;
 use proxflow_reference::torus::{TorusProblem, TorusSolution, hopf_lax_map};
 
+use crate::pictures::colour;
+
 type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 
 /// Cells per side of a heat map: finer grids are averaged.
@@ -41,10 +43,6 @@ pub fn draw(
 
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
-}
-
-fn colour(part: f64) -> RGBColor {
-    ViridisRGB.get_color(part.clamp(0.0, 1.0))
 }
 
 fn maps(
