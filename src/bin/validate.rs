@@ -176,7 +176,10 @@ fn chosen_claims(only: &[String]) -> Result<Vec<proxflow_validation::Claim>, Fai
     }
     only.iter()
         .filter(|id| *id != "none")
-        .map(|id| claims::find(id).ok_or_else(|| Failure::bad_input("--only", id, "an id that --list prints, or none")))
+        .map(|id| {
+            claims::find(id)
+                .ok_or_else(|| Failure::bad_input("--only", id, "an id that --list prints, or none"))
+        })
         .collect()
 }
 
@@ -195,9 +198,11 @@ fn subject(arguments: &Arguments) -> Result<Option<Subject>, Failure> {
     subject.data = arguments.data.as_deref().map(array::read_points).transpose()?;
     let dimension = subject.paths[0].positions.shape()[2];
     match &subject.data {
-        Some(data) if data.ncols() != dimension => {
-            Err(Failure::bad_input("--data", format!("dimension {}", data.ncols()), format!("dimension {dimension}")))
-        }
+        Some(data) if data.ncols() != dimension => Err(Failure::bad_input(
+            "--data",
+            format!("dimension {}", data.ncols()),
+            format!("dimension {dimension}"),
+        )),
         _ => Ok(Some(subject)),
     }
 }
@@ -208,7 +213,9 @@ fn from_checkpoint(arguments: &Arguments, path: &Path) -> Result<Subject, Failur
     let checkpoint = NamedArrays::from_safetensors(&bytes)?;
     let setting = |name: &str, given: Option<f64>| -> Result<f64, Failure> {
         let own = checkpoint.positive(name)?;
-        given.or(own).ok_or_else(|| Failure::bad_input(format!("--{name}"), "missing", "a number > 0; the checkpoint has none"))
+        given.or(own).ok_or_else(|| {
+            Failure::bad_input(format!("--{name}"), "missing", "a number > 0; the checkpoint has none")
+        })
     };
     let parameters = ProximalParameters::new(
         setting("lipschitz", arguments.lipschitz)?,
@@ -220,7 +227,8 @@ fn from_checkpoint(arguments: &Arguments, path: &Path) -> Result<Subject, Failur
     let discriminator =
         has_critic.then(|| Network::from_checkpoint(&checkpoint, "discriminator", false)).transpose()?;
     let start = starting_points(arguments, potential.dimension())?;
-    let name = path.file_name().map_or_else(|| "checkpoint".into(), |name| name.to_string_lossy().into_owned());
+    let name =
+        path.file_name().map_or_else(|| "checkpoint".into(), |name| name.to_string_lossy().into_owned());
     let networks = Networks { potential, discriminator };
     Ok(Subject::from_networks(name, networks, start.view(), &arguments.steps, parameters)?)
 }
@@ -243,7 +251,11 @@ fn starting_points(arguments: &Arguments, dimension: usize) -> Result<Array2<f64
     if points.ncols() == dimension {
         Ok(points)
     } else {
-        Err(Failure::bad_input("--source", format!("dimension {}", points.ncols()), format!("dimension {dimension}")))
+        Err(Failure::bad_input(
+            "--source",
+            format!("dimension {}", points.ncols()),
+            format!("dimension {dimension}"),
+        ))
     }
 }
 
@@ -284,7 +296,10 @@ fn command_line() -> String {
         Some(name) if word.starts_with('/') => name.to_string_lossy().into_owned(),
         _ => word,
     };
-    std::iter::once("validate".to_owned()).chain(std::env::args().skip(1).map(base)).collect::<Vec<_>>().join(" ")
+    std::iter::once("validate".to_owned())
+        .chain(std::env::args().skip(1).map(base))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// `YYYY-MM-DDTHH:MM:SSZ`, from the days-to-civil algorithm of the proleptic Gregorian calendar.

@@ -87,7 +87,12 @@ fn read(path: &Path, dimensions: usize) -> Result<(Vec<usize>, Vec<u8>), IdxErro
             return Err(fault(path, "magic", format!("{magic:02x?}"), format!("{expected:02x?} for {what}")));
         }
         None => {
-            return Err(fault(path, "length", format!("{} bytes", bytes.len()), format!(">= {header} bytes")));
+            return Err(fault(
+                path,
+                "length",
+                format!("{} bytes", bytes.len()),
+                format!(">= {header} bytes"),
+            ));
         }
     }
     if bytes.len() < header {

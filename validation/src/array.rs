@@ -42,23 +42,22 @@ pub fn read_trajectories(path: &Path) -> Result<(Array3<f64>, Option<Vec<f64>>),
     if path.extension().is_none_or(|extension| extension != "npz") {
         return Ok((read_npy(path, ALLOWED)?, None));
     }
-    let mut archive = NpzReader::new(open(path)?).map_err(|error| unreadable(path, error, "a .npz archive"))?;
+    let mut archive =
+        NpzReader::new(open(path)?).map_err(|error| unreadable(path, error, "a .npz archive"))?;
     let names = archive.names().map_err(|error| unreadable(path, error, "a .npz archive"))?;
     let mut three_dimensional = Vec::new();
     let mut times = None;
     for name in names {
         let label = name.trim_end_matches(".npy").to_owned();
-        let array: Option<Array3<f64>> = archive
-            .by_name(&name)
-            .ok()
-            .or_else(|| archive.by_name::<OwnedRepr<f32>, _>(&name).ok().map(|a: Array3<f32>| a.mapv(f64::from)));
+        let array: Option<Array3<f64>> = archive.by_name(&name).ok().or_else(|| {
+            archive.by_name::<OwnedRepr<f32>, _>(&name).ok().map(|a: Array3<f32>| a.mapv(f64::from))
+        });
         if let Some(array) = array {
             three_dimensional.push((label, array));
         } else if label == "times" {
-            let values: Option<Array1<f64>> = archive
-                .by_name(&name)
-                .ok()
-                .or_else(|| archive.by_name::<OwnedRepr<f32>, _>(&name).ok().map(|a: Array1<f32>| a.mapv(f64::from)));
+            let values: Option<Array1<f64>> = archive.by_name(&name).ok().or_else(|| {
+                archive.by_name::<OwnedRepr<f32>, _>(&name).ok().map(|a: Array1<f32>| a.mapv(f64::from))
+            });
             times = values.map(|values| values.to_vec());
         }
     }
@@ -66,7 +65,11 @@ pub fn read_trajectories(path: &Path) -> Result<(Array3<f64>, Option<Vec<f64>>),
     match (named, three_dimensional.len()) {
         (Some(index), _) => Ok((three_dimensional.swap_remove(index).1, times)),
         (None, 1) => Ok((three_dimensional.swap_remove(0).1, times)),
-        (None, count) => Err(unreadable(path, format!("{count} three-dimensional arrays"), "one, or one named trajectories")),
+        (None, count) => Err(unreadable(
+            path,
+            format!("{count} three-dimensional arrays"),
+            "one, or one named trajectories",
+        )),
     }
 }
 

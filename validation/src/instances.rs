@@ -113,7 +113,8 @@ pub fn distance(x: ArrayView1<f64>, z: ArrayView1<f64>) -> f64 {
 /// `E |x - z|^power` under the monotone coupling of two measures on the line: `W_power^power` for `power >= 1`.
 pub fn quantile_transport(p: &Measure, q: &Measure, power: i32) -> f64 {
     let sorted = |m: &Measure| {
-        let mut atoms: Vec<(f64, f64)> = m.points.column(0).iter().copied().zip(m.weights.iter().copied()).collect();
+        let mut atoms: Vec<(f64, f64)> =
+            m.points.column(0).iter().copied().zip(m.weights.iter().copied()).collect();
         atoms.sort_by(|a, b| a.0.total_cmp(&b.0));
         atoms
     };
@@ -138,7 +139,9 @@ pub fn quantile_transport(p: &Measure, q: &Measure, power: i32) -> f64 {
 
 /// The largest of `values`; NaN when one of them is.
 pub fn largest(values: impl IntoIterator<Item = f64>) -> f64 {
-    values.into_iter().fold(f64::NEG_INFINITY, |a, b| if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) })
+    values
+        .into_iter()
+        .fold(f64::NEG_INFINITY, |a, b| if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) })
 }
 
 /// The smallest of `values`; NaN when one of them is.

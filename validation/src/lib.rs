@@ -25,11 +25,29 @@ mod quick {
     fn run_all() {
         let setting = crate::Setting::from_environment();
         let only = std::env::var("ONLY").unwrap_or_default();
-        for claim in crate::claims::all().into_iter().filter(|c| only.is_empty() || only.split(',').any(|o| o == c.id)) {
+        for claim in
+            crate::claims::all().into_iter().filter(|c| only.is_empty() || only.split(',').any(|o| o == c.id))
+        {
             let o = claim.run(&setting);
             println!("=== {} {:?} {:.2}s", o.id, o.verdict, o.seconds);
-            for m in &o.finding.measurements { println!("   {} {} = {:.3e} {}", if m.holds {"ok  "} else {"FAIL"}, m.quantity, m.measured, m.bound); }
-            for c in &o.finding.controls { println!("   {} control {} = {:.3e} {}", if c.detected {"ok  "} else {"FAIL"}, c.mechanism, c.measurement.measured, c.measurement.bound); }
+            for m in &o.finding.measurements {
+                println!(
+                    "   {} {} = {:.3e} {}",
+                    if m.holds { "ok  " } else { "FAIL" },
+                    m.quantity,
+                    m.measured,
+                    m.bound
+                );
+            }
+            for c in &o.finding.controls {
+                println!(
+                    "   {} control {} = {:.3e} {}",
+                    if c.detected { "ok  " } else { "FAIL" },
+                    c.mechanism,
+                    c.measurement.measured,
+                    c.measurement.bound
+                );
+            }
             println!("   figures {:?}", o.finding.figures);
         }
         println!("uncovered {:?}", crate::claims::uncovered());

@@ -79,7 +79,8 @@ impl Subject {
     }
 
     fn finest(&self) -> Result<Trajectories<'_>, InvalidInput> {
-        let path = self.paths.last().ok_or_else(|| InvalidInput::new("trajectories", "none", "at least one"))?;
+        let path =
+            self.paths.last().ok_or_else(|| InvalidInput::new("trajectories", "none", "at least one"))?;
         Trajectories::new(path.times.clone(), path.positions.view())
     }
 
@@ -92,7 +93,9 @@ impl Subject {
     }
 
     fn networks(&self) -> Result<&Networks, CheckError> {
-        self.networks.as_ref().ok_or_else(|| CheckError::NotApplicable("needs the networks (--checkpoint)".into()))
+        self.networks
+            .as_ref()
+            .ok_or_else(|| CheckError::NotApplicable("needs the networks (--checkpoint)".into()))
     }
 
     fn discriminator(&self) -> Result<&Network, CheckError> {
@@ -108,12 +111,27 @@ impl Subject {
 pub fn examine(subject: &Subject) -> Vec<Outcome> {
     type Check = fn(&Subject) -> Result<Finding, CheckError>;
     let statements: [(&str, &str, &str, Check); 7] = [
-        ("model_optimality", "The flow attains J*: its objective exceeds the certified optimum by a small fraction.", "[10]-[12], notation 2.1", optimality),
+        (
+            "model_optimality",
+            "The flow attains J*: its objective exceeds the certified optimum by a small fraction.",
+            "[10]-[12], notation 2.1",
+            optimality,
+        ),
         ("model_speed", "No sample moves faster than L / lambda.", "notation 2.2", speed),
         ("model_straight_lines", "Paths are straight lines at constant speed.", "[22]-[29]", straight_lines),
         ("model_step_size", "Generated samples do not depend on the step size.", "[39]", step_size),
-        ("model_hamilton_jacobi", "The potential solves Hamilton-Jacobi along its paths, raw and up to a gauge c(t).", "[43]", hamilton_jacobi),
-        ("model_terminal_condition", "grad U(., T) = grad phi at the generated samples.", "[44]", terminal_condition),
+        (
+            "model_hamilton_jacobi",
+            "The potential solves Hamilton-Jacobi along its paths, raw and up to a gauge c(t).",
+            "[43]",
+            hamilton_jacobi,
+        ),
+        (
+            "model_terminal_condition",
+            "grad U(., T) = grad phi at the generated samples.",
+            "[44]",
+            terminal_condition,
+        ),
         ("model_lipschitz", "The discriminator is L-Lipschitz.", "[40], [41]", lipschitz),
     ];
     let run = |(id, statement, source, check): &(&str, &str, &str, Check)| {
@@ -150,12 +168,24 @@ fn straight_lines(subject: &Subject) -> Result<Finding, CheckError> {
     let paths = subject.finest()?;
     let bound = Bound::AtMost(subject.tolerance);
     let mut finding = Finding::new();
-    measure_mean(&mut finding, "straightness - 1", shifted(paths.straightness(), -1.0), bound, subject.requirement());
+    measure_mean(
+        &mut finding,
+        "straightness - 1",
+        shifted(paths.straightness(), -1.0),
+        bound,
+        subject.requirement(),
+    );
     let ratio = shifted(paths.energy_ratio(), -1.0);
     measure_mean(&mut finding, "kinetic / displacement energy - 1", ratio, bound, subject.requirement());
     if paths.steps() > 1 {
         let bound = Bound::AtMost(subject.tolerance);
-        measure_mean(&mut finding, "acceleration E|v' - v| / E|v|", paths.acceleration(), bound, subject.requirement());
+        measure_mean(
+            &mut finding,
+            "acceleration E|v' - v| / E|v|",
+            paths.acceleration(),
+            bound,
+            subject.requirement(),
+        );
     }
     // Every interior point leaves its path by one mean displacement in alternating directions.
     let mut bent = subject.paths[subject.paths.len() - 1].positions.clone();
@@ -163,10 +193,17 @@ fn straight_lines(subject: &Subject) -> Result<Finding, CheckError> {
     let last = paths.steps();
     if last > 1 {
         for k in 1..last {
-            bent.index_axis_mut(Axis(0), k).column_mut(0).mapv_inplace(|x| x + size * if k % 2 == 0 { 1.0 } else { -1.0 });
+            bent.index_axis_mut(Axis(0), k)
+                .column_mut(0)
+                .mapv_inplace(|x| x + size * if k % 2 == 0 { 1.0 } else { -1.0 });
         }
         let control = Trajectories::new(paths.times().to_vec(), bent.view())?;
-        finding.control("interior points displaced", control.straightness().value - 1.0, bound, subject.requirement());
+        finding.control(
+            "interior points displaced",
+            control.straightness().value - 1.0,
+            bound,
+            subject.requirement(),
+        );
     } else {
         return Err(CheckError::NotApplicable("a single step is a straight line by construction".into()));
     }
@@ -203,12 +240,20 @@ fn step_size(subject: &Subject) -> Result<Finding, CheckError> {
     for path in &subject.paths[..subject.paths.len() - 1] {
         let paths = Trajectories::new(path.times.clone(), path.positions.view())?;
         let quantity = format!("deviation of {} steps from {}", paths.steps(), reference.steps());
-        measure_mean(&mut finding, &quantity, paths.step_size_deviation(&reference)?, bound, subject.requirement());
+        measure_mean(
+            &mut finding,
+            &quantity,
+            paths.step_size_deviation(&reference)?,
+            bound,
+            subject.requirement(),
+        );
         finding.figure(format!("kinetic energy, {} steps", paths.steps()), paths.kinetic_energy().value);
     }
     // Ending where one started is a deviation of one.
     let path = &subject.paths[subject.paths.len() - 1];
-    let still = Array3::from_shape_fn((2, reference.samples(), path.positions.shape()[2]), |(_, i, c)| path.positions[[0, i, c]]);
+    let still = Array3::from_shape_fn((2, reference.samples(), path.positions.shape()[2]), |(_, i, c)| {
+        path.positions[[0, i, c]]
+    });
     let still = Trajectories::new(vec![0.0, reference.horizon()], still.view())?;
     let control = still.step_size_deviation(&reference)?.value;
     finding.control("a flow that does not move", control, bound, subject.requirement());
@@ -220,7 +265,12 @@ fn hamilton_jacobi(subject: &Subject) -> Result<Finding, CheckError> {
     let lambda = subject.parameters()?.lambda;
     let mut finding = Finding::new();
     let bound = Bound::AtMost(subject.tolerance);
-    let mut plot = Plot::new("Mean Hamiltonian along the paths", "t", "E |grad U|^2 / (2 lambda)", "Constant at the optimum.");
+    let mut plot = Plot::new(
+        "Mean Hamiltonian along the paths",
+        "t",
+        "E |grad U|^2 / (2 lambda)",
+        "Constant at the optimum.",
+    );
     for path in &subject.paths {
         let paths = Trajectories::new(path.times.clone(), path.positions.view())?;
         let steps = paths.steps();
@@ -235,12 +285,26 @@ fn hamilton_jacobi(subject: &Subject) -> Result<Finding, CheckError> {
         let name = |what: &str| format!("{what}, {steps} steps");
         finding.figure(name("raw residual"), residual.raw.value);
         finding.figure(name("raw residual with flipped sign"), residual.sign_flipped.value);
-        measure_mean(&mut finding, &name("residual / (lambda K)"), residual.relative, bound, subject.requirement());
-        measure_mean(&mut finding, &name("gauged residual / (lambda K)"), residual.gauged_relative, bound, subject.requirement());
+        measure_mean(
+            &mut finding,
+            &name("residual / (lambda K)"),
+            residual.relative,
+            bound,
+            subject.requirement(),
+        );
+        measure_mean(
+            &mut finding,
+            &name("gauged residual / (lambda K)"),
+            residual.gauged_relative,
+            bound,
+            subject.requirement(),
+        );
         // At a solution U_t equals the Hamiltonian, so dropping U_t leaves one energy.
-        let frozen = paths.hamilton_jacobi(Array2::zeros(rates.raw_dim()).view(), gradients.view(), lambda)?;
+        let frozen =
+            paths.hamilton_jacobi(Array2::zeros(rates.raw_dim()).view(), gradients.view(), lambda)?;
         finding.control(name("time feature dropped"), frozen.relative.value, bound, subject.requirement());
-        let line = residual.mean_hamiltonian.iter().zip(&path.times).map(|(mean, t)| (*t, mean.value)).collect();
+        let line =
+            residual.mean_hamiltonian.iter().zip(&path.times).map(|(mean, t)| (*t, mean.value)).collect();
         plot = plot.line(format!("{steps} steps"), line);
     }
     finding.plot(plot);
@@ -258,7 +322,10 @@ fn terminal_condition(subject: &Subject) -> Result<Finding, CheckError> {
         let critic = discriminator.jet(paths.endpoints(), 0.0)?.gradients;
         let residual = terminal_residual(potential.view(), critic.view())?;
         finding.figure(format!("terminal residual, {} steps", paths.steps()), residual.value);
-        finding.figure(format!("mean |grad U(., T)|, {} steps", paths.steps()), slope(potential.view()).mean.value);
+        finding.figure(
+            format!("mean |grad U(., T)|, {} steps", paths.steps()),
+            slope(potential.view()).mean.value,
+        );
         let relative = Mean {
             value: residual.value / parameters.lipschitz,
             standard_error: residual.standard_error / parameters.lipschitz,
@@ -289,10 +356,21 @@ fn lipschitz(subject: &Subject) -> Result<Finding, CheckError> {
     let bound = Bound::AtMost(l * (1.0 + subject.tolerance));
     for (name, points) in sets {
         let slopes = slope(discriminator.jet(points.view(), 0.0)?.gradients.view());
-        measure_mean(&mut finding, &format!("mean |grad phi| at {name}"), slopes.mean, bound, subject.requirement());
+        measure_mean(
+            &mut finding,
+            &format!("mean |grad phi| at {name}"),
+            slopes.mean,
+            bound,
+            subject.requirement(),
+        );
         finding.measure(format!("largest |grad phi| at {name}"), slopes.max, bound, subject.requirement());
         let factor = 1.0 + 2.0 * l * (1.0 + subject.tolerance) / slopes.max.max(1e-12);
-        finding.control(format!("critic scaled up at {name}"), slopes.max * factor, bound, subject.requirement());
+        finding.control(
+            format!("critic scaled up at {name}"),
+            slopes.max * factor,
+            bound,
+            subject.requirement(),
+        );
     }
     Ok(finding)
 }
@@ -303,7 +381,8 @@ fn speed(subject: &Subject) -> Result<Finding, CheckError> {
     let paths = subject.finest()?;
     let fastest = largest((0..paths.steps()).map(|k| {
         let step = &paths.at(k + 1) - &paths.at(k);
-        largest(step.rows().into_iter().map(|row| row.dot(&row).sqrt())) / (paths.times()[k + 1] - paths.times()[k])
+        largest(step.rows().into_iter().map(|row| row.dot(&row).sqrt()))
+            / (paths.times()[k + 1] - paths.times()[k])
     }));
     let bound = Bound::AtMost(limit * (1.0 + subject.tolerance));
     let mut finding = Finding::new();
@@ -315,7 +394,8 @@ fn speed(subject: &Subject) -> Result<Finding, CheckError> {
 
 fn optimality(subject: &Subject) -> Result<Finding, CheckError> {
     let parameters = subject.parameters()?;
-    let data = subject.data.as_ref().ok_or_else(|| CheckError::NotApplicable("needs data (--data)".into()))?;
+    let data =
+        subject.data.as_ref().ok_or_else(|| CheckError::NotApplicable("needs data (--data)".into()))?;
     let paths = subject.finest()?;
     let uniform = |points: Array2<f64>| {
         let n = points.nrows();
@@ -332,7 +412,12 @@ fn optimality(subject: &Subject) -> Result<Finding, CheckError> {
     let quantity = "(J - J*) / J*, both certified, same samples";
     finding
         .measure(quantity, (objective - optimum.lower) / optimum.upper, bound, subject.requirement())
-        .measure("J - J*, never negative", objective - optimum.lower, Bound::AtLeast(-1e-9), Basis::Exact("J* is the infimum".into()))
+        .measure(
+            "J - J*, never negative",
+            objective - optimum.lower,
+            Bound::AtLeast(-1e-9),
+            Basis::Exact("J* is the infimum".into()),
+        )
         .control(
             "one more J* of kinetic energy (a detour)",
             (objective + optimum.upper - optimum.lower) / optimum.upper,
@@ -391,7 +476,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_measured_is_not_applicable() {
-        for id in ["model_step_size", "model_hamilton_jacobi", "model_terminal_condition", "model_lipschitz"] {
+        for id in ["model_step_size", "model_hamilton_jacobi", "model_terminal_condition", "model_lipschitz"]
+        {
             assert!(matches!(verdict(&subject(0.0), id), Verdict::NotApplicable(_)), "{id}");
         }
     }

@@ -123,7 +123,10 @@ mod tests {
             println!("{rows:?}");
             for pair in rows.windows(2) {
                 // Halving s divides the distance by about 2; s ln(1/s) near kinks leaves 1.5.
-                assert!(pair[1].value < pair[0].value / 1.5 && pair[1].potential < pair[0].potential / 1.4, "{pair:?}");
+                assert!(
+                    pair[1].value < pair[0].value / 1.5 && pair[1].potential < pair[0].potential / 1.4,
+                    "{pair:?}"
+                );
             }
         }
     }

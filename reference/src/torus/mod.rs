@@ -1,9 +1,11 @@
 //! The mean-field game on the flat torus `[0,1)^d`: grid, densities, Hopf-Lax, and its independent solvers.
 //!
 //! Read in this order: [`grid`], [`densities`], [`envelope`] (one line), [`hopf_lax`] (all axes), [`lipschitz`].
+//! Static: [`problem`], [`static_solver`], [`dual_solver`] and its parts `smooth_dual`, `newton_direction`, `level`.
 //! In time: [`stencil`], [`hamilton_jacobi`], [`continuity`] (its adjoint), [`time_solver`], [`energy_identity`].
 
 pub mod characteristics;
+mod conditional_gradient;
 pub mod continuity;
 pub mod convergence;
 pub mod densities;
@@ -15,6 +17,7 @@ pub mod grid;
 pub mod hamilton_jacobi;
 pub mod hopf_lax;
 pub mod implicit_diffusion;
+mod level;
 pub mod limits;
 pub mod lipschitz;
 pub mod lipschitz_barrier;
@@ -31,7 +34,7 @@ pub mod value_curvature;
 mod vector;
 
 pub use densities::NamedDensity;
-pub use dual_solver::{DualOptions, solve_dual};
+pub use dual_solver::{AscentStep, DualOptions, solve_dual, solve_dual_observed};
 pub use grid::TorusGrid;
 pub use hopf_lax::{hopf_lax, hopf_lax_map};
 pub use lipschitz::lipschitz_envelope;

@@ -34,15 +34,14 @@ impl NewtonDirection {
         }
     }
 
-    /// Solves `(-E'' + Cov_tilted) direction = gradient` to `tolerance` in the preconditioned norm, relative to the
-    /// start, or for `limit` products. Returns the number of products.
+    /// Solves `(-E'' + Cov_tilted) direction = gradient` to [`TOLERANCE`] in the preconditioned norm, relative to the
+    /// start, or for [`PRODUCTS`] products. Returns the number of products.
     pub(crate) fn solve(
         &mut self,
         dual: &mut SmoothDual,
         tilted: &[f64],
         gradient: &[f64],
         direction: &mut [f64],
-        (tolerance, limit): (f64, usize),
     ) -> usize {
         dual.linearise();
         self.set_scaling(dual, tilted);
@@ -51,8 +50,8 @@ impl NewtonDirection {
         self.precondition();
         self.search.copy_from_slice(&self.preconditioned);
         let mut energy = dot(&self.residual, &self.preconditioned);
-        let target = tolerance * tolerance * energy;
-        for product in 0..limit {
+        let target = TOLERANCE * TOLERANCE * energy;
+        for product in 0..PRODUCTS {
             if energy <= target || energy <= 0.0 {
                 return product;
             }
@@ -71,7 +70,7 @@ impl NewtonDirection {
             update(&mut self.search, &self.preconditioned, |s, z| z + ratio * s);
             energy = next;
         }
-        limit
+        PRODUCTS
     }
 
     fn set_scaling(&mut self, dual: &SmoothDual, tilted: &[f64]) {
@@ -97,6 +96,12 @@ impl NewtonDirection {
         self.preconditioned.iter_mut().for_each(|value| *value -= mean);
     }
 }
+
+/// Relative residual of the linear solve: the Newton steps contract by about this near the optimum.
+const TOLERANCE: f64 = 1e-2;
+
+/// Products after which an inexact direction is used as it is.
+const PRODUCTS: usize = 40;
 
 /// Relative density below which the metric treats the torus as empty.
 const FLAT_DENSITY: f64 = 1e-3;

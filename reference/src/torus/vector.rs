@@ -46,11 +46,3 @@ pub(crate) fn kullback_leibler(p: &[f64], q: &[f64]) -> f64 {
     // `p ln(p/q) - p + q` is >= 0 entry by entry, so rounding cannot make the sum negative.
     sum_pairs(p, q, |p, q| if p > 0.0 { p * (p / q).ln() - p + q } else { q })
 }
-
-/// `max_i f(a_i, b_i)`.
-pub(crate) fn maximum_of_pairs(a: &[f64], b: &[f64], f: impl Fn(f64, f64) -> f64 + Sync) -> f64 {
-    a.par_chunks(BLOCK)
-        .zip(b.par_chunks(BLOCK))
-        .map(|(a, b)| a.iter().zip(b).fold(f64::NEG_INFINITY, |best, (x, y)| best.max(f(*x, *y))))
-        .reduce(|| f64::NEG_INFINITY, f64::max)
-}

@@ -1,6 +1,8 @@
 //! `torus`: the mean-field game on the torus. See `torus --help`.
 
 mod pictures;
+mod solve;
+mod solve_pictures;
 mod uniqueness;
 
 use std::process::ExitCode;
@@ -19,11 +21,14 @@ struct Torus {
 enum Command {
     /// Uniqueness experiments (Theorem 4.2) and their negative controls; the default
     Uniqueness(uniqueness::UniquenessArguments),
+    /// Solve one game with certified bounds
+    Solve(Box<solve::SolveArguments>),
 }
 
 fn main() -> ExitCode {
     let outcome = match Torus::parse().command {
         Some(Command::Uniqueness(arguments)) => uniqueness::run(&arguments),
+        Some(Command::Solve(arguments)) => solve::run(&arguments),
         None => uniqueness::run(&uniqueness::UniquenessArguments::default()),
     };
     proxflow::command::exit_code("torus", outcome)

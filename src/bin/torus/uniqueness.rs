@@ -217,8 +217,11 @@ fn cases(arguments: &UniquenessArguments) -> Result<Vec<UniquenessCase>, Invalid
             }
         }
     }
-    let large: &[(usize, usize)] =
-        if arguments.quick { &[(1, 128)] } else { &[(1, 256), (1, 512), (1, 1024), (2, 32), (2, 48), (2, 64)] };
+    let large: &[(usize, usize)] = if arguments.quick {
+        &[(1, 128)]
+    } else {
+        &[(1, 256), (1, 512), (1, 1024), (2, 32), (2, 48), (2, 64)]
+    };
     for (dimension, side) in large {
         cases.push(UniquenessCase {
             grid: TorusGrid::new(*dimension, *side)?,

@@ -172,7 +172,8 @@ impl UniquenessCase {
             let values: Vec<f64> = field.iter().copied().collect();
             let moved = (0..grid.node_count()).map(|i| {
                 let index = grid.multi_index(i);
-                values[grid.flat_index([0, 1, 2].map(|axis| index[axis] as isize + sign * shift[axis] as isize))]
+                values[grid
+                    .flat_index([0, 1, 2].map(|axis| index[axis] as isize + sign * shift[axis] as isize))]
             });
             ArrayD::from_shape_vec(grid.shape(), moved.collect()).expect("one value for each node")
         };

@@ -1,0 +1,263 @@
+//! The pictures of `torus solve`: densities as heat maps (or curves), the potential with characteristics.
+
+use std::path::Path;
+
+use ndarray::ArrayD;
+use plotters::coord::Shift;
+use plotters::prelude::*;
+
+use proxflow::command::Failure;
+use proxflow::picture::use_built_in_font;
+use proxflow_reference::torus::{TorusProblem, TorusSolution, hopf_lax_map};
+
+use crate::pictures::colour;
+
+type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
+
+/// Cells per side of a heat map: finer grids are averaged.
+const CELLS: usize = 128;
+
+/// Writes `densities.png` and `potential.png` (first two axes of three: the middle slice).
+pub fn draw(
+    folder: &Path,
+    problem: &TorusProblem,
+    solution: &TorusSolution,
+    caption: &str,
+) -> Result<(), Failure> {
+    use_built_in_font();
+    let failed = |error: String| Failure::Run(format!("pictures: {error}"));
+    let densities = [
+        ("source rho_0", &problem.source),
+        ("generated rho_T", &solution.terminal_density),
+        ("intermediate eta", &solution.intermediate),
+        ("target pi", &problem.target),
+    ];
+    if problem.grid.dimension == 1 {
+        curves(&folder.join("densities.png"), problem, &densities, caption).map_err(failed)?;
+        space_time(&folder.join("potential.png"), problem, solution, caption).map_err(failed)
+    } else {
+        maps(&folder.join("densities.png"), problem, &densities, caption).map_err(failed)?;
+        characteristics(&folder.join("potential.png"), problem, solution, caption).map_err(failed)
+    }
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+fn maps(
+    path: &Path,
+    problem: &TorusProblem,
+    densities: &[(&str, &ArrayD<f64>); 4],
+    caption: &str,
+) -> Result<(), String> {
+    let root = BitMapBackend::new(path, (1240, 400)).into_drawing_area();
+    root.fill(&WHITE).map_err(text)?;
+    let body = root.titled(caption, ("sans-serif", 18)).map_err(text)?;
+    for (area, (name, masses)) in body.split_evenly((1, 4)).iter().zip(densities) {
+        let (side, values) = coarsened(problem, masses, problem.grid.node_count() as f64);
+        let highest = values.iter().fold(0.0_f64, |a, b| a.max(*b));
+        heat_map(area, &format!("{name}, max {highest:.3}"), side, &values, &[])?;
+    }
+    root.present().map_err(text)
+}
+
+fn characteristics(
+    path: &Path,
+    problem: &TorusProblem,
+    solution: &TorusSolution,
+    caption: &str,
+) -> Result<(), String> {
+    let root = BitMapBackend::new(path, (720, 780)).into_drawing_area();
+    root.fill(&WHITE).map_err(text)?;
+    let body = root.titled(caption, ("sans-serif", 18)).map_err(text)?;
+    let (side, values) = coarsened(problem, &solution.terminal_potential, 1.0);
+    heat_map(
+        &body,
+        "terminal potential phi; lines from x (dot) to x(T)",
+        side,
+        &values,
+        &lines(problem, solution)?,
+    )?;
+    root.present().map_err(text)
+}
+
+/// `(x, x(T))` in the first two coordinates for about 18 starts per side, from the minimising nodes of Hopf-Lax.
+fn lines(problem: &TorusProblem, solution: &TorusSolution) -> Result<Vec<[(f64, f64); 2]>, String> {
+    let grid = problem.grid;
+    let parameters = problem.parameters;
+    let (_, nodes) = hopf_lax_map(&grid, &solution.terminal_potential, parameters.lambda, parameters.horizon)
+        .map_err(text)?;
+    let stride = (grid.nodes_per_side / 18).max(1);
+    let nearest = |d: f64| d - d.round();
+    Ok(nodes
+        .iter()
+        .enumerate()
+        .filter(|(x, _)| {
+            let index = grid.multi_index(*x);
+            let middle = if grid.dimension == 3 { grid.nodes_per_side / 2 } else { 0 };
+            index[0] % stride == stride / 2 && index[1] % stride == stride / 2 && index[2] == middle
+        })
+        .map(|(x, y)| {
+            let (x, y) = (grid.position(x), grid.position(*y));
+            [(x[0], x[1]), (x[0] + nearest(y[0] - x[0]), x[1] + nearest(y[1] - x[1]))]
+        })
+        .collect())
+}
+
+fn heat_map(
+    area: &Area<'_>,
+    caption: &str,
+    side: usize,
+    values: &[f64],
+    lines: &[[(f64, f64); 2]],
+) -> Result<(), String> {
+    let (low, high) = values
+        .iter()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(*value), high.max(*value)));
+    let low = if lines.is_empty() { 0.0 } else { low };
+    let mut chart = ChartBuilder::on(area)
+        .caption(caption, ("sans-serif", 16))
+        .margin(10)
+        .x_label_area_size(28)
+        .y_label_area_size(36)
+        .build_cartesian_2d(0.0..1.0, 0.0..1.0)
+        .map_err(text)?;
+    chart.configure_mesh().disable_mesh().x_labels(5).y_labels(5).draw().map_err(text)?;
+    let h = 1.0 / side as f64;
+    let cells = values.iter().enumerate().map(|(flat, value)| {
+        let (x, y) = ((flat / side) as f64 * h, (flat % side) as f64 * h);
+        let shade = colour((value - low) / (high - low).max(f64::MIN_POSITIVE));
+        Rectangle::new([(x, y), (x + h, y + h)], shade.filled())
+    });
+    chart.draw_series(cells).map_err(text)?;
+    for line in lines {
+        chart.draw_series(LineSeries::new(*line, WHITE.stroke_width(1))).map_err(text)?;
+    }
+    chart
+        .draw_series(lines.iter().map(|line| Circle::new(line[0], 2, RGBColor(214, 60, 36).filled())))
+        .map_err(text)?;
+    Ok(())
+}
+
+/// Block means (times `scale`) of the middle slice on at most [`CELLS`] cells per side.
+fn coarsened(problem: &TorusProblem, values: &ArrayD<f64>, scale: f64) -> (usize, Vec<f64>) {
+    let n = problem.grid.nodes_per_side;
+    let block = n.div_ceil(CELLS);
+    let side = n.div_ceil(block);
+    let mut sums = vec![(0.0, 0.0); side * side];
+    let middle = if problem.grid.dimension == 3 { n / 2 } else { 0 };
+    for (flat, value) in values.iter().enumerate() {
+        let index = problem.grid.multi_index(flat);
+        if index[2] == middle {
+            let cell = &mut sums[index[0] / block * side + index[1] / block];
+            *cell = (cell.0 + value, cell.1 + 1.0);
+        }
+    }
+    (side, sums.iter().map(|(sum, count)| scale * sum / count).collect())
+}
+
+fn curves(
+    path: &Path,
+    problem: &TorusProblem,
+    densities: &[(&str, &ArrayD<f64>); 4],
+    caption: &str,
+) -> Result<(), String> {
+    let n = problem.grid.nodes_per_side;
+    let highest = densities.iter().flat_map(|(_, d)| d.iter()).fold(0.0_f64, |a, b| a.max(*b)) * n as f64;
+    let root = BitMapBackend::new(path, (900, 520)).into_drawing_area();
+    root.fill(&WHITE).map_err(text)?;
+    let mut chart = ChartBuilder::on(&root)
+        .caption(caption, ("sans-serif", 18))
+        .margin(12)
+        .x_label_area_size(36)
+        .y_label_area_size(52)
+        .build_cartesian_2d(0.0..1.0, 0.0..1.05 * highest)
+        .map_err(text)?;
+    chart.configure_mesh().x_desc("x").y_desc("density").draw().map_err(text)?;
+    let colours =
+        [RGBColor(90, 90, 90), RGBColor(31, 119, 180), RGBColor(44, 160, 44), RGBColor(214, 60, 36)];
+    for ((name, masses), shade) in densities.iter().zip(colours) {
+        let points = masses.iter().enumerate().map(|(i, mass)| (i as f64 / n as f64, mass * n as f64));
+        chart
+            .draw_series(LineSeries::new(points, shade.stroke_width(2)))
+            .map_err(text)?
+            .label(*name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], shade.stroke_width(2)));
+    }
+    chart.configure_series_labels().background_style(WHITE).border_style(BLACK).draw().map_err(text)?;
+    root.present().map_err(text)
+}
+
+/// Characteristics in space-time, shaded by the mass they carry.
+fn space_time(
+    path: &Path,
+    problem: &TorusProblem,
+    solution: &TorusSolution,
+    caption: &str,
+) -> Result<(), String> {
+    let grid = problem.grid;
+    let n = grid.nodes_per_side;
+    let parameters = problem.parameters;
+    let (_, nodes) = hopf_lax_map(&grid, &solution.terminal_potential, parameters.lambda, parameters.horizon)
+        .map_err(text)?;
+    let root = BitMapBackend::new(path, (900, 720)).into_drawing_area();
+    root.fill(&WHITE).map_err(text)?;
+    let body = root.titled(caption, ("sans-serif", 18)).map_err(text)?;
+    let (top, bottom) = body.split_vertically(330);
+    let mut chart = ChartBuilder::on(&top)
+        .caption("characteristics x(t)", ("sans-serif", 16))
+        .margin(10)
+        .x_label_area_size(30)
+        .y_label_area_size(60)
+        .build_cartesian_2d(0.0..1.0, 0.0..parameters.horizon)
+        .map_err(text)?;
+    chart.configure_mesh().disable_mesh().x_desc("x").y_desc("t").draw().map_err(text)?;
+    let stride = (n / 96).max(1);
+    for x in (0..n).step_by(stride) {
+        let start = x as f64 / n as f64;
+        let step = nodes[x] as f64 / n as f64 - start;
+        let end = start + step - step.round();
+        // A line across the seam is drawn twice, once from each side.
+        for shift in [-1.0, 0.0, 1.0] {
+            let (a, b) = (start + shift, end + shift);
+            if a.max(b) >= 0.0 && a.min(b) <= 1.0 {
+                let inside = |x: f64| x.clamp(0.0, 1.0);
+                let time = |x: f64| {
+                    if (b - a).abs() < 1e-12 { 0.0 } else { (inside(x) - a) / (b - a) * parameters.horizon }
+                };
+                let (t0, t1) =
+                    if (b - a).abs() < 1e-12 { (0.0, parameters.horizon) } else { (time(a), time(b)) };
+                let line = [(inside(a), t0), (inside(b), t1)];
+                chart
+                    .draw_series(LineSeries::new(line, RGBColor(31, 119, 180).stroke_width(1)))
+                    .map_err(text)?;
+            }
+        }
+    }
+    let fields = [
+        ("phi = U(., T)", &solution.terminal_potential, RGBColor(214, 60, 36)),
+        ("U(., 0)", &solution.initial_potential, RGBColor(31, 119, 180)),
+    ];
+    let values = || fields.iter().flat_map(|(_, field, _)| field.iter());
+    let (low, high) = values().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(*v), b.max(*v)));
+    let margin = 0.05 * (high - low).max(1e-12);
+    let mut chart = ChartBuilder::on(&bottom)
+        .caption("potentials", ("sans-serif", 16))
+        .margin(10)
+        .x_label_area_size(30)
+        .y_label_area_size(60)
+        .build_cartesian_2d(0.0..1.0, low - margin..high + margin)
+        .map_err(text)?;
+    chart.configure_mesh().x_desc("x").draw().map_err(text)?;
+    for (name, field, shade) in fields {
+        let points = field.iter().enumerate().map(|(i, value)| (i as f64 / n as f64, *value));
+        chart
+            .draw_series(LineSeries::new(points, shade.stroke_width(2)))
+            .map_err(text)?
+            .label(name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], shade.stroke_width(2)));
+    }
+    chart.configure_series_labels().background_style(WHITE).border_style(BLACK).draw().map_err(text)?;
+    root.present().map_err(text)
+}
