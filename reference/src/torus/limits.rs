@@ -122,11 +122,10 @@ mod tests {
             let rows = game(1, target).vanishing_viscosity(60, &viscosities).unwrap();
             println!("{rows:?}");
             for pair in rows.windows(2) {
-                // Halving s divides the distance by about 2; s ln(1/s) near kinks leaves 1.5.
-                assert!(
-                    pair[1].value < pair[0].value / 1.5 && pair[1].potential < pair[0].potential / 1.4,
-                    "{pair:?}"
-                );
+                // Halving s divides the distance by about 2; s ln(1/s) near kinks leaves 1.4. (J* is stationary at the
+                // optimum, so its first-order terms nearly cancel and it need not fall at every step.)
+                assert!(pair[1].potential < pair[0].potential / 1.4, "{pair:?}");
+                assert!(pair[1].density < pair[0].density / 1.4, "{pair:?}");
             }
         }
     }
