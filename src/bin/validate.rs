@@ -22,7 +22,7 @@ use rand_distr::{Distribution, StandardNormal};
 /// Exit 0 when every claim about theory and implementation holds, 1 when one fails, 2 on bad input. Statements about an
 /// examined model are reported and do not decide the exit code.
 #[derive(Parser)]
-#[command(name = "validate", after_help = EXAMPLES)]
+#[command(name = "validate", after_help = EXAMPLES, allow_negative_numbers = true)]
 struct Arguments {
     /// The page; the same content goes to report.json beside it.
     #[arg(long, default_value = "report.html")]
