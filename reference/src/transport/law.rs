@@ -153,12 +153,11 @@ impl<'a> TargetLaw<'a> {
                 0.5 * (low + high)
             };
             let resolution = 2.0 * f64::EPSILON * (shift.abs() + highest.abs());
-            if (value - mass).abs() <= 4.0 * f64::EPSILON * mass
-                || (next - shift).abs() <= 0.25 * resolution
-                || next == low
-                || next == high
-            {
-                return shift;
+            let resolved = (next - shift).abs() <= 0.25 * resolution || next == low || next == high;
+            if (value - mass).abs() <= 4.0 * f64::EPSILON * mass || resolved {
+                // A law as steep as a root at f'(0) can step over a tiny mass within one unit of the last place; the
+                // side that attracts something is the useful one, its shares are rescaled.
+                return if value > 0.0 { shift } else { high };
             }
             shift = next;
         }
@@ -200,12 +199,15 @@ mod tests {
                 assert!((total - mass).abs() <= 8.0 * f64::EPSILON * mass, "{kind} {mass} {total}");
                 for &j in targets {
                     let j = j as usize;
-                    let expected = law.attraction(j, psi[j] + shift);
-                    // Rounding of psi + s (eps |s|) times the logarithmic slope of the law, at most mass/q here.
+                    // The share lies between the attractions at the neighbours of psi + s, a few units in the last place
+                    // away, up to the rounding of the law itself.
+                    let resolution = 8.0 * f64::EPSILON * (psi[j].abs() + shift.abs() + 1.0);
+                    let low = law.attraction(j, psi[j] + shift - resolution);
+                    let high = law.attraction(j, psi[j] + shift + resolution);
                     if q[j] > 0.0 {
                         assert!(
-                            (share[j] - expected).abs() <= 1e-9 * mass,
-                            "{kind} {mass} {j} {} {expected}",
+                            share[j] >= low * (1.0 - 1e-13) && share[j] <= high * (1.0 + 1e-13),
+                            "{kind} {mass} {j}: {low} {} {high}",
                             share[j]
                         );
                     }
