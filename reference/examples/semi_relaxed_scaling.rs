@@ -65,7 +65,8 @@ fn export(directory: &Path, n: usize, instance: &Instance) -> Result<(), Box<dyn
 
 /// Slope of the least-squares line through `(ln n, ln seconds)`.
 fn fitted_exponent(points: &[(f64, f64)]) -> f64 {
-    let mean = |values: &dyn Fn(&(f64, f64)) -> f64| points.iter().map(values).sum::<f64>() / points.len() as f64;
+    let mean =
+        |values: &dyn Fn(&(f64, f64)) -> f64| points.iter().map(values).sum::<f64>() / points.len() as f64;
     let (x, y) = (mean(&|point| point.0.ln()), mean(&|point| point.1.ln()));
     let covariance = mean(&|point| (point.0.ln() - x) * (point.1.ln() - y));
     covariance / mean(&|point| (point.0.ln() - x).powi(2))

@@ -12,8 +12,9 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 fn weights(count: usize, zeros: f64, random: &mut ChaCha8Rng) -> Vec<f64> {
-    let mut raw: Vec<f64> =
-        (0..count).map(|_| if random.random_bool(zeros) { 0.0 } else { random.random_range(0.01..1.0) }).collect();
+    let mut raw: Vec<f64> = (0..count)
+        .map(|_| if random.random_bool(zeros) { 0.0 } else { random.random_range(0.01..1.0) })
+        .collect();
     raw[0] += 0.1;
     let total: f64 = raw.iter().sum();
     raw.into_iter().map(|w| w / total).collect()
@@ -157,10 +158,12 @@ fn a_translation_is_transported_along_itself() {
 fn uniform_weights_on_a_regular_grid_do_not_cycle() {
     // As many ties as there can be: every plan of the start is degenerate.
     let side = 16;
-    let points = Array2::from_shape_fn((side * side, 2), |(k, c)| (if c == 0 { k % side } else { k / side }) as f64);
+    let points =
+        Array2::from_shape_fn((side * side, 2), |(k, c)| (if c == 0 { k % side } else { k / side }) as f64);
     let shifted = points.mapv(|v| (v * 3.0 + 5.0) % side as f64);
     let p = vec![1.0 / (side * side) as f64; side * side];
-    let cost = PointCost::new(PointwiseCost::SquaredDistance, points.view(), shifted.view()).unwrap().into_dense();
+    let cost =
+        PointCost::new(PointwiseCost::SquaredDistance, points.view(), shifted.view()).unwrap().into_dense();
     let solution = balanced_transport(&cost, &p, &p).unwrap();
     check(&cost, &p, &p, &solution).unwrap();
 }

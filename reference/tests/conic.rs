@@ -3,7 +3,8 @@
 
 use clarabel::algebra::CscMatrix;
 use clarabel::solver::{
-    DefaultSettingsBuilder, DefaultSolver, ExponentialConeT, IPSolver, NonnegativeConeT, SolverStatus, SupportedConeT,
+    DefaultSettingsBuilder, DefaultSolver, ExponentialConeT, IPSolver, NonnegativeConeT, SolverStatus,
+    SupportedConeT,
 };
 use ndarray::Array2;
 use proxflow_reference::DivergenceKind;
@@ -76,7 +77,8 @@ fn instance(n: usize, m: usize, seed: u64) -> (Array2<f64>, Vec<f64>, Vec<f64>) 
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let x: Vec<[f64; 3]> = (0..n).map(|_| random.random()).collect();
     let z: Vec<[f64; 3]> = (0..m).map(|_| random.random::<[f64; 3]>().map(|v| 1.5 * v + 0.4)).collect();
-    let distance = |a: &[f64; 3], b: &[f64; 3]| a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt();
+    let distance =
+        |a: &[f64; 3], b: &[f64; 3]| a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt();
     let cost = Array2::from_shape_fn((n, m), |(i, j)| 3.0 * distance(&x[i], &z[j]));
     let mut weights = |count: usize| {
         let raw: Vec<f64> = (0..count).map(|_| random.random_range(0.05..1.0)).collect();
@@ -106,7 +108,11 @@ fn an_interior_point_method_finds_the_same_value() {
             .unwrap();
             let conic = conic_value(&cost, &p, &q, kind);
             // clarabel stops at a relative gap and feasibility of 1e-8; the objective weighs feasibility by masses of 1.
-            assert!((ours.upper - conic).abs() <= 2e-7 * (1.0 + conic.abs()), "{kind} {n} {m}: {} {conic}", ours.upper);
+            assert!(
+                (ours.upper - conic).abs() <= 2e-7 * (1.0 + conic.abs()),
+                "{kind} {n} {m}: {} {conic}",
+                ours.upper
+            );
         }
     }
 }

@@ -60,7 +60,11 @@ impl BalancedTransport {
 /// Solves balanced transport for `p` (length n) on the sources and `q` (length m) on the targets of `cost`.
 ///
 /// Weights are non-negative with sum 1 (to 1e-9; they are normalised). Errors: lengths, weights.
-pub fn balanced_transport(cost: &dyn GroundCost, p: &[f64], q: &[f64]) -> Result<BalancedTransport, InvalidInput> {
+pub fn balanced_transport(
+    cost: &dyn GroundCost,
+    p: &[f64],
+    q: &[f64],
+) -> Result<BalancedTransport, InvalidInput> {
     let clock = Instant::now();
     let p = checked_weights("source weights", p, cost.sources())?;
     let q = checked_weights("target weights", q, cost.targets())?;
@@ -121,8 +125,11 @@ fn solve(cost: &dyn GroundCost, p: &[f64], q: &[f64]) -> Solved {
     let (mut passes, mut pivots) = (0, 0);
     let outcome = loop {
         basis.retighten();
-        let reachable: Vec<f64> =
-            basis.potential[p.len()..].iter().zip(q).map(|(psi, q)| if *q > 0.0 { *psi } else { f64::INFINITY }).collect();
+        let reachable: Vec<f64> = basis.potential[p.len()..]
+            .iter()
+            .zip(q)
+            .map(|(psi, q)| if *q > 0.0 { *psi } else { f64::INFINITY })
+            .collect();
         let lists = pricer.pass(&reachable);
         passes += 1;
         // Potentials carry a rounding error of a few eps of the largest one; smaller reduced costs mean nothing.
@@ -169,7 +176,8 @@ fn exhaust(basis: &mut Basis, lists: &[Shortlist], rounding: f64) -> usize {
 /// it all (Orden's perturbation, second component): then no arc of the tree is empty and every arc exhausts exactly one
 /// of its ends, which makes the tree strongly feasible with the last target as its root.
 fn greedy_tree(cost: &dyn GroundCost, p: &[f64], q: &[f64], psi: &[f64]) -> Vec<(u32, u32, f64, f64)> {
-    let reachable: Vec<f64> = psi.iter().zip(q).map(|(psi, q)| if *q > 0.0 { *psi } else { f64::INFINITY }).collect();
+    let reachable: Vec<f64> =
+        psi.iter().zip(q).map(|(psi, q)| if *q > 0.0 { *psi } else { f64::INFINITY }).collect();
     let mut pricer = Pricer::new(cost, p, SHORTLIST);
     let mut candidates: Vec<(f64, u32, u32)> = Vec::new();
     for (i, list) in pricer.pass(&reachable).iter().enumerate() {

@@ -41,9 +41,16 @@ pub struct DualValue {
 }
 
 /// Evaluates the dual at any finite `psi` (length m).
-pub fn dual_value(cost: &dyn GroundCost, p: &[f64], q: &[f64], generator: &Generator, psi: &[f64]) -> DualValue {
+pub fn dual_value(
+    cost: &dyn GroundCost,
+    p: &[f64],
+    q: &[f64],
+    generator: &Generator,
+    psi: &[f64],
+) -> DualValue {
     let source_potential = lower_transform(cost, psi);
-    let linear = compensated_sum(p.iter().zip(&source_potential).filter(|(p, _)| **p > 0.0).map(|(p, phi)| p * phi));
+    let linear =
+        compensated_sum(p.iter().zip(&source_potential).filter(|(p, _)| **p > 0.0).map(|(p, phi)| p * phi));
     let lower = linear - generalised_cumulant(generator, psi, q).value;
     DualValue { lower, source_potential }
 }
@@ -75,13 +82,20 @@ pub struct PrimalValue {
 }
 
 /// Evaluates the primal at a plan whose rows sum to `p` (see [`renormalise_rows`]).
-pub fn primal_value(cost: &dyn GroundCost, q: &[f64], generator: &Generator, plan: &SparsePlan) -> PrimalValue {
+pub fn primal_value(
+    cost: &dyn GroundCost,
+    q: &[f64],
+    generator: &Generator,
+    plan: &SparsePlan,
+) -> PrimalValue {
     let mut second_marginal = vec![0.0; q.len()];
     for &(_, j, mass) in plan {
         second_marginal[j as usize] += mass;
     }
-    let transport = compensated_sum(plan.iter().map(|&(i, j, mass)| mass * cost.entry(i as usize, j as usize)));
-    let divergence = compensated_sum(second_marginal.iter().zip(q).map(|(&eta, &q)| generator.perspective(eta, q)));
+    let transport =
+        compensated_sum(plan.iter().map(|&(i, j, mass)| mass * cost.entry(i as usize, j as usize)));
+    let divergence =
+        compensated_sum(second_marginal.iter().zip(q).map(|(&eta, &q)| generator.perspective(eta, q)));
     PrimalValue { transport, divergence, second_marginal }
 }
 

@@ -51,7 +51,8 @@ pub fn w2_circle(period: f64, x: &[f64], p: &[f64], y: &[f64], q: &[f64]) -> Res
     let (mut low, mut high) = (-1.0, 1.0);
     for _ in 0..SEARCH_STEPS {
         let third = (high - low) / 3.0;
-        if shifted_cost(period, &sources, &targets, low + third) <= shifted_cost(period, &sources, &targets, high - third)
+        if shifted_cost(period, &sources, &targets, low + third)
+            <= shifted_cost(period, &sources, &targets, high - third)
         {
             high -= third;
         } else {

@@ -61,7 +61,11 @@ impl DenseCost {
     /// Takes a matrix of shape `(n, m)`, `n, m >= 1`, all entries finite.
     pub fn new(matrix: Array2<f64>) -> Result<Self, InvalidInput> {
         if matrix.is_empty() {
-            return Err(InvalidInput::new("cost", format!("{:?}", matrix.dim()), "at least one row and one column"));
+            return Err(InvalidInput::new(
+                "cost",
+                format!("{:?}", matrix.dim()),
+                "at least one row and one column",
+            ));
         }
         if let Some(((i, j), value)) = matrix.indexed_iter().find(|(_, value)| !value.is_finite()) {
             return Err(InvalidInput::new(format!("cost[{i}, {j}]"), value, "finite"));
@@ -140,7 +144,9 @@ impl PointwiseCost {
 
     fn check(&self) -> Result<(), InvalidInput> {
         match self {
-            Self::Lipschitz { lipschitz } => InvalidInput::require_positive("lipschitz", *lipschitz).map(|_| ()),
+            Self::Lipschitz { lipschitz } => {
+                InvalidInput::require_positive("lipschitz", *lipschitz).map(|_| ())
+            }
             Self::Huber(p) => ProximalParameters::new(p.lipschitz, p.lambda, p.horizon).map(|_| ()),
             Self::Distance | Self::SquaredDistance => Ok(()),
         }
@@ -165,14 +171,22 @@ impl PointCost {
         cost.check()?;
         for (name, points) in [("sources", &x), ("targets", &z)] {
             if points.is_empty() {
-                return Err(InvalidInput::new(name, format!("{:?}", points.dim()), "at least one point and dimension"));
+                return Err(InvalidInput::new(
+                    name,
+                    format!("{:?}", points.dim()),
+                    "at least one point and dimension",
+                ));
             }
             if let Some(((i, k), value)) = points.indexed_iter().find(|(_, value)| !value.is_finite()) {
                 return Err(InvalidInput::new(format!("{name}[{i}, {k}]"), value, "finite"));
             }
         }
         if x.ncols() != z.ncols() {
-            return Err(InvalidInput::new("dimension of targets", z.ncols(), format!("{}, as sources", x.ncols())));
+            return Err(InvalidInput::new(
+                "dimension of targets",
+                z.ncols(),
+                format!("{}, as sources", x.ncols()),
+            ));
         }
         Ok(Self { cost, sources: x.as_standard_layout().into_owned(), targets: PackedPoints::new(z) })
     }
@@ -269,7 +283,8 @@ mod tests {
         let z = array![[0.0, 1.0]];
         let error = PointCost::new(PointwiseCost::Distance, x.view(), x.view()).expect_err("NaN");
         assert!(error.to_string().contains("sources[1, 0]"), "{error}");
-        let error = PointCost::new(PointwiseCost::Distance, z.view(), array![[1.0]].view()).expect_err("dimension");
+        let error =
+            PointCost::new(PointwiseCost::Distance, z.view(), array![[1.0]].view()).expect_err("dimension");
         assert!(error.to_string().contains("dimension"), "{error}");
         let negative = PointwiseCost::Lipschitz { lipschitz: -1.0 };
         assert!(PointCost::new(negative, z.view(), z.view()).is_err());

@@ -83,7 +83,8 @@ impl PackedPoints {
         }
         let length = out[0].len();
         debug_assert!(start.is_multiple_of(LANES) && start + length <= self.count);
-        let packed = &self.packed[start * self.dimension..][..length.div_ceil(LANES) * LANES * self.dimension];
+        let packed =
+            &self.packed[start * self.dimension..][..length.div_ceil(LANES) * LANES * self.dimension];
         for (block, coordinates) in packed.chunks_exact(LANES * self.dimension).enumerate() {
             let mut sums = [[0.0_f64; LANES]; ROWS];
             for (k, lanes) in coordinates.chunks_exact(LANES).enumerate() {

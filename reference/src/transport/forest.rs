@@ -346,7 +346,15 @@ impl<'a> Forest<'a> {
     }
 
     /// Replaces the arc above `leaving` by arc `(source, target)`, which closes a cycle through it.
-    fn exchange(&mut self, law: &TargetLaw<'_>, leaving: u32, source: u32, target: u32, cost: f64, mass: f64) {
+    fn exchange(
+        &mut self,
+        law: &TargetLaw<'_>,
+        leaving: u32,
+        source: u32,
+        target: u32,
+        cost: f64,
+        mass: f64,
+    ) {
         let root = self.links.root(leaving);
         self.links.cut(leaving);
         // The end of the new arc below the cut moves; the other one stays with the root.

@@ -66,7 +66,9 @@ impl<'a> TargetLaw<'a> {
                 (cap, capped) = (self.generator.recession_slope() - psi[j], Some(j));
             }
         }
-        let total_at = |shift: f64| -> f64 { targets.iter().map(|&j| self.attraction(j as usize, psi[j as usize] + shift)).sum() };
+        let total_at = |shift: f64| -> f64 {
+            targets.iter().map(|&j| self.attraction(j as usize, psi[j as usize] + shift)).sum()
+        };
         let mut write = |shift: f64| -> f64 {
             let mut total = 0.0;
             for &j in targets {
@@ -151,7 +153,11 @@ impl<'a> TargetLaw<'a> {
                 0.5 * (low + high)
             };
             let resolution = 2.0 * f64::EPSILON * (shift.abs() + highest.abs());
-            if (value - mass).abs() <= 4.0 * f64::EPSILON * mass || (next - shift).abs() <= 0.25 * resolution || next == low || next == high {
+            if (value - mass).abs() <= 4.0 * f64::EPSILON * mass
+                || (next - shift).abs() <= 0.25 * resolution
+                || next == low
+                || next == high
+            {
                 return shift;
             }
             shift = next;
@@ -186,7 +192,8 @@ mod tests {
             let psi = [0.3, -5.0, -40.0, 0.9];
             for mass in [1e-12, 1e-3, 0.7, 1.0] {
                 let mut share: Vec<f64> = (0..4).map(|j| law.attraction(j, psi[j])).collect();
-                let targets: &[u32] = if generator.recession_slope().is_finite() { &[0, 1, 2, 3] } else { &[0, 1, 3] };
+                let targets: &[u32] =
+                    if generator.recession_slope().is_finite() { &[0, 1, 2, 3] } else { &[0, 1, 3] };
                 let shift = law.balance(targets, &psi, mass, &mut share);
                 let total: f64 = targets.iter().map(|&j| share[j as usize]).sum();
                 // Rounding of four terms.
@@ -196,7 +203,11 @@ mod tests {
                     let expected = law.attraction(j, psi[j] + shift);
                     // Rounding of psi + s (eps |s|) times the logarithmic slope of the law, at most mass/q here.
                     if q[j] > 0.0 {
-                        assert!((share[j] - expected).abs() <= 1e-9 * mass, "{kind} {mass} {j} {} {expected}", share[j]);
+                        assert!(
+                            (share[j] - expected).abs() <= 1e-9 * mass,
+                            "{kind} {mass} {j} {} {expected}",
+                            share[j]
+                        );
                     }
                 }
             }

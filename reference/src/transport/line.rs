@@ -7,7 +7,11 @@ use super::semi_relaxed::checked_weights;
 use crate::specification::InvalidInput;
 
 /// Atoms on the line sorted by place: place, mass, index before sorting. Atoms without mass are left out.
-pub(super) fn sorted_atoms(name: &str, places: &[f64], weights: &[f64]) -> Result<Vec<(f64, f64, u32)>, InvalidInput> {
+pub(super) fn sorted_atoms(
+    name: &str,
+    places: &[f64],
+    weights: &[f64],
+) -> Result<Vec<(f64, f64, u32)>, InvalidInput> {
     if let Some((k, value)) = places.iter().enumerate().find(|(_, place)| !place.is_finite()) {
         return Err(InvalidInput::new(format!("{name}[{k}]"), value, "finite"));
     }
@@ -60,5 +64,6 @@ pub fn w1_line(x: &[f64], p: &[f64], y: &[f64], q: &[f64]) -> Result<f64, Invali
 /// `W2` on the line.
 pub fn w2_line(x: &[f64], p: &[f64], y: &[f64], q: &[f64]) -> Result<f64, InvalidInput> {
     let plan = monotone_plan(x, p, y, q)?;
-    Ok(compensated_sum(plan.iter().map(|&(i, j, mass)| mass * (x[i as usize] - y[j as usize]).powi(2))).sqrt())
+    Ok(compensated_sum(plan.iter().map(|&(i, j, mass)| mass * (x[i as usize] - y[j as usize]).powi(2)))
+        .sqrt())
 }

@@ -24,7 +24,8 @@ pub(super) struct Links {
 impl Links {
     /// `nodes` single nodes.
     pub(super) fn new(nodes: usize) -> Self {
-        let alone = Link { parent: NONE, first_child: NONE, next: NONE, previous: NONE, flow: 0.0, cost: 0.0 };
+        let alone =
+            Link { parent: NONE, first_child: NONE, next: NONE, previous: NONE, flow: 0.0, cost: 0.0 };
         Self { links: vec![alone; nodes], stamp: vec![0; nodes], clock: 0 }
     }
 
@@ -155,8 +156,10 @@ mod tests {
         assert_eq!(links.apex(2, 4), 0);
         links.reroot(4);
         assert_eq!(links.root(2), 4);
-        let mut arcs: Vec<(u32, u32, f64)> =
-            (0..6).filter(|&v| links.parent(v) != NONE).map(|v| (v, links.parent(v), links.cost(v))).collect();
+        let mut arcs: Vec<(u32, u32, f64)> = (0..6)
+            .filter(|&v| links.parent(v) != NONE)
+            .map(|v| (v, links.parent(v), links.cost(v)))
+            .collect();
         arcs.sort_by_key(|arc| arc.0);
         assert_eq!(arcs, [(0, 1, 1.0), (1, 3, 3.0), (2, 0, 2.0), (3, 4, 4.0), (5, 1, 5.0)]);
         assert_eq!(preorder(&links, 4).len(), 6);

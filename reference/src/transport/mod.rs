@@ -1,7 +1,8 @@
 //! Transport problems with certificates: ground costs, semi-relaxed transport, exact balanced transport.
 //!
 //! Read in this order: [`cost`] (what is paid), [`certificate`] (how a value is bounded from both sides, independently
-//! of any solver), [`semi_relaxed`] (the problem and its loop), then its parts `law`, `forest` and `pricing`.
+//! of any solver), [`semi_relaxed`] (the problem and its loop), then its parts `law` (tree constants), `links` and
+//! `forest` (the active set), `pricing`, `start`; `balanced` (network simplex), [`wasserstein`], [`line`], [`circle`].
 
 mod balanced;
 pub mod certificate;

@@ -234,11 +234,14 @@ mod tests {
     fn shortlists_hold_the_cheapest_targets_after_any_change_of_the_potentials() {
         let mut random = ChaCha8Rng::seed_from_u64(5);
         let (n, m, length) = (9, 203, 7);
-        let matrix = Array2::from_shape_fn((n, m), |(i, j)| (i as f64 * 20.0 - j as f64).abs() + random.random::<f64>());
+        let matrix = Array2::from_shape_fn((n, m), |(i, j)| {
+            (i as f64 * 20.0 - j as f64).abs() + random.random::<f64>()
+        });
         let cost = DenseCost::new(matrix.clone()).expect("finite");
         let mut p = vec![0.125; n];
         p[1] = 0.0;
-        let mut pricers = [Pricer::new(&cost, &p, length), Pricer::new(&Lazy(&cost), &p, length)];
+        let lazy = Lazy(&cost);
+        let mut pricers = [Pricer::new(&cost, &p, length), Pricer::new(&lazy, &p, length)];
         let mut psi: Vec<f64> = (0..m).map(|_| random.random_range(0.0..5.0)).collect();
         for pass in 0..20 {
             for pricer in &mut pricers {
@@ -247,7 +250,8 @@ mod tests {
                 for i in (0..n).filter(|&i| i != 1) {
                     let mut all: Vec<f64> = (0..m).map(|j| matrix[[i, j]] + psi[j]).collect();
                     all.sort_by(f64::total_cmp);
-                    let found: Vec<f64> = lists[i].entries.iter().map(|&(j, c)| c + psi[j as usize]).collect();
+                    let found: Vec<f64> =
+                        lists[i].entries.iter().map(|&(j, c)| c + psi[j as usize]).collect();
                     assert_eq!(found, all[..length], "pass {pass}");
                     assert_eq!(lists[i].least, all[0]);
                 }
@@ -265,7 +269,10 @@ mod tests {
         let p: Vec<f64> = (0..150).map(|i| f64::from(i % 3 != 0)).collect();
         let cost = DenseCost::new(matrix.clone()).expect("finite");
         for (j, (i, c)) in nearest_sources(&cost, &p, &phi).into_iter().enumerate() {
-            let naive = (0..150).filter(|i| i % 3 != 0).map(|i| matrix[[i, j]] - phi[i]).fold(f64::INFINITY, f64::min);
+            let naive = (0..150)
+                .filter(|i| i % 3 != 0)
+                .map(|i| matrix[[i, j]] - phi[i])
+                .fold(f64::INFINITY, f64::min);
             assert_eq!(c - phi[i as usize], naive);
         }
     }

@@ -171,7 +171,12 @@ fn solve<'a>(
     plant(&mut forest, cost, p, q, generator, &law, &psi);
 
     let mut state = Progress { passes: 0, pivots: 0, gap_estimate: f64::INFINITY };
-    let scale = forest.phi().iter().chain(forest.psi()).filter(|v| v.is_finite()).fold(1.0_f64, |a, v| a.max(v.abs()));
+    let scale = forest
+        .phi()
+        .iter()
+        .chain(forest.psi())
+        .filter(|v| v.is_finite())
+        .fold(1.0_f64, |a, v| a.max(v.abs()));
     let mut pricer = Pricer::new(cost, p, options.shortlist);
     forest.settle_all(&law);
     grow_on_idle_targets(&mut forest, cost, p, q, &law);
@@ -264,10 +269,18 @@ fn plant(
 }
 
 /// Hangs every idle target that attracts mass at any price on its cheapest source.
-fn grow_on_idle_targets(forest: &mut Forest<'_>, cost: &dyn GroundCost, p: &[f64], q: &[f64], law: &TargetLaw<'_>) {
+fn grow_on_idle_targets(
+    forest: &mut Forest<'_>,
+    cost: &dyn GroundCost,
+    p: &[f64],
+    q: &[f64],
+    law: &TargetLaw<'_>,
+) {
     if law.always_attracts() {
-        let idle: Vec<u32> = (0..q.len() as u32).filter(|&j| q[j as usize] > 0.0 && forest.is_idle(j as usize)).collect();
-        let nearest = if idle.is_empty() { Vec::new() } else { pricing::nearest_sources(cost, p, forest.phi()) };
+        let idle: Vec<u32> =
+            (0..q.len() as u32).filter(|&j| q[j as usize] > 0.0 && forest.is_idle(j as usize)).collect();
+        let nearest =
+            if idle.is_empty() { Vec::new() } else { pricing::nearest_sources(cost, p, forest.phi()) };
         for j in idle {
             let (i, c) = nearest[j as usize];
             forest.pivot(law, i as usize, j as usize, c);

@@ -56,7 +56,8 @@ pub(super) fn greedy_forest(
     psi: &[f64],
     shortlist: usize,
 ) -> Vec<(u32, u32, f64, f64)> {
-    let admissible: Vec<f64> = psi.iter().zip(q).map(|(psi, q)| if *q > 0.0 { *psi } else { f64::INFINITY }).collect();
+    let admissible: Vec<f64> =
+        psi.iter().zip(q).map(|(psi, q)| if *q > 0.0 { *psi } else { f64::INFINITY }).collect();
     let mut pricer = Pricer::new(cost, p, shortlist);
     let lists = pricer.pass(&admissible);
     let mut wanted = generalised_cumulant(generator, psi, q).weights;
