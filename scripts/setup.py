@@ -19,7 +19,7 @@ TORCH = "2.11.0"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "proxflow"
 LINK = ROOT / ".libtorch"
 # Files of the torch wheel that a machine without an NVIDIA GPU needs, beside the headers.
-LEAN = ("libtorch.so", "libtorch_cpu.so", "libc10.so", "libgomp")
+LEAN = ("libtorch.so", "libtorch_cpu.so", "libc10.so", "libgomp", "libarm_compute", "libgfortran", "libnvpl")
 SYSTEM = {  # what is looked for -> Debian package
     "c++": "g++",
     "pkg-config": "pkg-config",
@@ -90,8 +90,9 @@ def download(requirements, folder):
     """Fetches the pinned wheels; pip verifies the SHA-256 digests of the requirements file."""
     tag = requirements.stem.rsplit("-", 1)[0]
     platforms = {
-        "linux-x86_64": ["manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_25_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux1_x86_64"],
-        "linux-aarch64": ["manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64"],
+        "linux-x86_64": ["manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_25_x86_64", "manylinux_2_18_x86_64", "manylinux_2_17_x86_64",
+                         "manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64"],
+        "linux-aarch64": ["manylinux_2_28_aarch64", "manylinux_2_25_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64"],
         "macos": ["macosx_11_0_arm64", "macosx_12_0_arm64", "macosx_14_0_arm64"],
     }[tag]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",

@@ -37,6 +37,20 @@ impl From<InvalidInput> for Failure {
     }
 }
 
+/// Parses the command line; an unusable one is a single line on standard error and exit code 2, `--help` exits with 0.
+pub fn parse<T: clap::Parser>(name: &str) -> T {
+    T::try_parse().unwrap_or_else(|error| {
+        if !error.use_stderr() {
+            error.exit();
+        }
+        let text = error.render().to_string();
+        let message: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+        let line = message.join(" ");
+        eprintln!("{name}: {} (see {name} --help)", line.trim_start_matches("error: "));
+        std::process::exit(2);
+    })
+}
+
 /// Runs a command's body and turns its outcome into the exit code; an error is one line on standard error.
 pub fn exit_code(name: &str, outcome: Result<(), Failure>) -> ExitCode {
     match outcome {

@@ -7,5 +7,6 @@ pub mod array_file;
 pub mod command;
 pub mod curves;
 pub mod dataset;
+pub mod illustration;
 pub mod picture;
 pub mod run_directory;

@@ -40,7 +40,8 @@ pub fn write_grid(
     let cell = SIDE * SCALE + GAP;
     let width = columns * cell + GAP;
     let lines = wrap(caption, width / 7);
-    let (top, height) = (rows * cell + GAP, rows * cell + GAP + lines.len() * LINE + GAP);
+    let top = rows * cell + GAP;
+    let height = top + lines.len() * LINE + 3 * GAP;
     let mut canvas = vec![255_u8; width * height * 3];
     for (index, image) in images.rows().into_iter().enumerate() {
         let (left, up) = (GAP + index % columns * cell, GAP + index / columns * cell);
@@ -57,7 +58,7 @@ pub fn write_grid(
         let area = BitMapBackend::with_buffer(&mut canvas, (width as u32, height as u32)).into_drawing_area();
         let style = TextStyle::from(("sans-serif", 14).into_font()).color(&BLACK);
         for (index, line) in lines.iter().enumerate() {
-            let at = (GAP as i32 + 2, (top + index * LINE) as i32);
+            let at = (GAP as i32 + 2, (top + index * LINE) as i32 + GAP as i32 * 2);
             area.draw(&Text::new(line.as_str(), at, style.clone()))
                 .map_err(|error| Failure::Run(format!("{}: {error}", path.display())))?;
         }

@@ -4,11 +4,11 @@
 
 use serde::Serialize;
 use serde::ser::SerializeMap;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::flow::FlowSpecification;
 use crate::network::Network;
-use crate::objective::{f64_of, to_f64};
+use crate::objective::{f64_of, mean_of, to_f64};
 
 /// A mean over samples with its standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -27,7 +27,8 @@ impl Estimate {
 
     /// `E a / E b` over paired samples.
     pub fn ratio(numerator: &Tensor, denominator: &Tensor) -> Self {
-        let (a, b) = (numerator.to_kind(Kind::Double), denominator.to_kind(Kind::Double));
+        let host = |tensor: &Tensor| tensor.to_device(Device::Cpu).to_kind(Kind::Double);
+        let (a, b) = (host(numerator), host(denominator));
         let count = a.size()[0] as f64;
         let scale = f64_of(&b.mean(Kind::Double));
         let mean = f64_of(&a.mean(Kind::Double)) / scale;
@@ -163,11 +164,12 @@ pub fn evaluate_released(
             x = &x - potential.gradient(&x, flow.time(k)) * (h / lambda);
             let slope = potential.slope(&x, flow.time(k));
             let hamiltonian = norm_squared(&slope.gradient) / (2.0 * lambda);
-            kinetic_energy += h / lambda * f64_of(&hamiltonian.mean(Kind::Double));
-            hj_residual += h * f64_of(&(slope.time_derivative + hamiltonian).abs().mean(Kind::Double));
+            kinetic_energy += h / lambda * mean_of(&hamiltonian);
+            hj_residual += h * mean_of(&(slope.time_derivative + hamiltonian).abs());
         }
         let mismatch = potential.gradient(&x, flow.horizon) - discriminator.gradient(&x, 0.0);
-        let terminal_residual = f64_of(&mismatch.square().sum(Kind::Double)).sqrt() / x.size()[0] as f64;
+        let terminal_residual =
+            (mean_of(&mismatch.square()) * mismatch.numel() as f64).sqrt() / x.size()[0] as f64;
         Released { kinetic_energy, hj_residual, terminal_residual }
     })
 }
@@ -225,7 +227,6 @@ impl Serialize for FlowIndicators {
 mod tests {
     use super::*;
     use crate::architecture::{Activation, Architecture};
-    use tch::Device;
 
     const OPTIONS: (Kind, Device) = (Kind::Double, Device::Cpu);
 

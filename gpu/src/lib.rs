@@ -1,4 +1,14 @@
 //! The libtorch implementation of the combined W1/W2 proximal flow of arXiv:2407.11901.
+//!
+//! The flow moves noise `x_0` by `x' = -grad_x U(x, t) / lambda` so that `x_T` resembles the data. A discriminator `phi` measures
+//! the Lipschitz-regularised f-divergence of `x_T` to the data (the W1 proximal), and the kinetic energy of the paths is penalised (the W2
+//! proximal): `min_U max_phi E phi(x_T) - Lambda(phi) + lambda E int |v|^2 / 2 dt`, phi L-Lipschitz. Symbols are those of docs/notation.md.
+//!
+//! Read in this order: [`architecture`] and [`network`] (what U and phi are), [`polyphase`] and [`linearisation`] (their local
+//! linear maps, and exact parameter gradients from them), [`flow`] [39], [`divergence`] (Lambda and its gradient), [`objective`] [40-42], [`train`]
+//! (Algorithm 1), [`indicators`] (what is measured), [`checkpoint`].
+//!
+//! From `proxflow-reference` this package takes specification types only, never numerics: the oracle judges it.
 #![cfg(feature = "torch")]
 pub mod adam;
 pub mod architecture;

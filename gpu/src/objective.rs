@@ -111,7 +111,7 @@ pub fn critic(
             ],
             0,
         );
-        let mean = f64_of(&values.narrow(0, 0, generated_count).mean(Kind::Double));
+        let mean = mean_of(&values.narrow(0, 0, generated_count));
         (mean, dual.value, weights.to_kind(values.kind()).to_device(values.device()))
     };
     let excess = |slopes: &Tensor, lipschitz: f64| {
@@ -129,7 +129,7 @@ pub fn critic(
             let active = excess.gt(0.0).to_kind(slopes.kind());
             let direction = slopes * active * (2.0 * weight / between.size()[0] as f64);
             accumulate(&mut gradient, linear.slope_gradient(&direction));
-            weight * f64_of(&excess.relu().mean(Kind::Double))
+            weight * mean_of(&excess.relu())
         });
         return CriticEvaluation { generated_mean, dual_functional, penalty, gradient };
     }
@@ -191,7 +191,7 @@ fn potential_without_unrolling(
         accumulate(&mut gradient, linear.slope_gradient(&(forcing(slope, &terminal.gradient, case) * scale)));
     }
     PotentialEvaluation {
-        terminal: f64_of(&terminal.value.mean(Kind::Double)),
+        terminal: mean_of(&terminal.value),
         kinetic_energy: steps.iter().map(|(_, slope)| mean_energy(slope, flow)).sum(),
         gradient,
     }
@@ -232,7 +232,7 @@ fn potential_by_adjoint(
             accumulate(&mut gradient, terms.into_iter().map(|term| term * scale).collect());
         }
     });
-    PotentialEvaluation { terminal: f64_of(&terminal.value.mean(Kind::Double)), kinetic_energy, gradient }
+    PotentialEvaluation { terminal: mean_of(&terminal.value), kinetic_energy, gradient }
 }
 
 /// `(lambda / h) a_k`: slope minus costate, or minus the costate alone without kinetic term.
@@ -243,7 +243,7 @@ fn forcing(slope: &Tensor, costate: &Tensor, case: Case) -> Tensor {
 /// `h mean |v|^2 / 2` with `v = -slope / lambda`.
 fn mean_energy(slope: &Tensor, flow: FlowSpecification) -> f64 {
     let squares = slope.square().sum_dim_intlist(1, false, slope.kind());
-    0.5 * flow.step() * f64_of(&squares.mean(Kind::Double)) / (flow.lambda * flow.lambda)
+    0.5 * flow.step() * mean_of(&squares) / (flow.lambda * flow.lambda)
 }
 
 /// A copy of `network` on leaf parameters that record gradients.
@@ -264,6 +264,11 @@ fn with_all(loss: Tensor, parameters: &[Tensor]) -> Tensor {
 /// The scalar of a one-element tensor.
 pub(crate) fn f64_of(tensor: &Tensor) -> f64 {
     tensor.double_value(&[])
+}
+
+/// Mean of a tensor's numbers in f64, on the host: not every device knows f64.
+pub(crate) fn mean_of(tensor: &Tensor) -> f64 {
+    f64_of(&tensor.detach().to_device(tch::Device::Cpu).mean(Kind::Double))
 }
 
 /// The numbers of a tensor, flattened, on the host.

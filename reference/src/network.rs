@@ -12,6 +12,7 @@ mod architecture;
 mod convolution;
 
 use std::collections::BTreeMap;
+use std::f64::consts::TAU;
 
 use autodiff::F1;
 use ndarray::{Array1, Array2, ArrayD, ArrayView1, ArrayView2, Axis, IxDyn, concatenate, s};
@@ -98,15 +99,9 @@ impl Network {
         let features = first[1].saturating_sub(usize::from(time_input));
         let hidden: Vec<usize> = dense[..dense.len() - 1].iter().map(|shape| shape[0]).collect();
         let architecture = if convolutions.is_empty() {
-            let key = format!("{prefix}.activation");
-            let name = checkpoint.metadata.get(&key).or_else(|| checkpoint.metadata.get("activation"));
-            let activation = match name.map(String::as_str) {
-                None | Some("relu") => Activation::Relu,
-                Some("tanh") => Activation::Tanh,
-                Some("softplus") => Activation::Softplus,
-                Some(other) => return Err(InvalidInput::new(key, other, "relu, tanh, softplus")),
-            };
-            Architecture::MultilayerPerceptron { inputs: features, hidden, activation }
+            let (activation, periodic) = dense_metadata(checkpoint, prefix)?;
+            let inputs = if periodic { features / 2 } else { features };
+            Architecture::MultilayerPerceptron { inputs, periodic, hidden, activation }
         } else {
             if convolutions.iter().any(|shape| shape.len() != 4 || shape[2] % 2 == 0 || shape[2] != shape[3])
             {
@@ -206,6 +201,11 @@ impl Network {
                 side /= 2;
             }
         }
+        if self.is_periodic() {
+            let angles: Vec<S> =
+                features.iter().map(|x| *x * S::from(TAU).expect("a finite constant")).collect();
+            features = angles.iter().map(|a| a.cos()).chain(angles.iter().map(|a| a.sin())).collect();
+        }
         if self.time_input {
             features.push(t);
         }
@@ -247,6 +247,11 @@ impl Network {
     fn chunk_jet(&self, points: ArrayView2<f64>, t: f64) -> Jet {
         let samples = points.nrows();
         let (stages, mut features) = self.convolution_stages(points);
+        if self.is_periodic() {
+            let angles = &points * TAU;
+            features = concatenate(Axis(1), &[angles.mapv(f64::cos).view(), angles.mapv(f64::sin).view()])
+                .expect("both blocks have one row per sample");
+        }
         let flat = features.ncols();
         if self.time_input {
             let time = Array2::from_elem((samples, 1), t);
@@ -277,6 +282,11 @@ impl Network {
         for stage in stages.iter().rev() {
             adjoint = stage.pull_back(&adjoint);
         }
+        if self.is_periodic() {
+            let (cosines, sines) = adjoint.view().split_at(Axis(1), points.ncols());
+            let angles = &points * TAU;
+            adjoint = TAU * (&sines * &angles.mapv(f64::cos) - &cosines * &angles.mapv(f64::sin));
+        }
         Jet { values, gradients: adjoint, time_derivatives }
     }
 
@@ -298,12 +308,28 @@ impl Network {
         (stages, features)
     }
 
+    fn is_periodic(&self) -> bool {
+        matches!(self.architecture, Architecture::MultilayerPerceptron { periodic: true, .. })
+    }
+
     fn require_dimension(&self, found: usize) -> Result<(), InvalidInput> {
         if found == self.dimension() {
             return Ok(());
         }
         Err(InvalidInput::new("x", format!("{found} entries"), format!("{} entries", self.dimension())))
     }
+}
+
+/// Activation and periodicity of a dense network, which shapes do not tell: the metadata entry `architectures` (JSON,
+/// `{"potential": {"activation": "tanh", "features": {"kind": "periodic-coordinates"}}}`); ReLU on coordinates without it.
+fn dense_metadata(checkpoint: &NamedArrays, prefix: &str) -> Result<(Activation, bool), InvalidInput> {
+    let Some(text) = checkpoint.metadata.get("architectures") else { return Ok((Activation::Relu, false)) };
+    let refuse =
+        |error: &dyn std::fmt::Display| InvalidInput::new("architectures", error, "JSON by network name");
+    let all: serde_json::Value = serde_json::from_str(text).map_err(|error| refuse(&error))?;
+    let activation =
+        serde_json::from_value(all[prefix]["activation"].clone()).map_err(|error| refuse(&error))?;
+    Ok((activation, all[prefix]["features"]["kind"] == "periodic-coordinates"))
 }
 
 fn contiguous(array: &ArrayD<f64>) -> &[f64] {
@@ -349,7 +375,7 @@ mod tests {
     }
 
     fn perceptron(activation: Activation) -> Architecture {
-        Architecture::MultilayerPerceptron { inputs: 5, hidden: vec![9, 6], activation }
+        Architecture::MultilayerPerceptron { inputs: 5, periodic: false, hidden: vec![9, 6], activation }
     }
 
     fn points(n: usize, d: usize, seed: u64) -> Array2<f64> {
@@ -364,6 +390,12 @@ mod tests {
             perceptron(Activation::Relu),
             perceptron(Activation::Tanh),
             perceptron(Activation::Softplus),
+            Architecture::MultilayerPerceptron {
+                inputs: 3,
+                periodic: true,
+                hidden: vec![6],
+                activation: Activation::Tanh,
+            },
         ];
         for (seed, architecture) in architectures.into_iter().enumerate() {
             for time_input in [true, false] {

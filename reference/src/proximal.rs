@@ -16,7 +16,8 @@ use crate::divergence::lipschitz::{
 };
 use crate::divergence::potential::{LipschitzPotential, distance};
 use crate::specification::{DivergenceKind, InvalidInput, ProximalParameters};
-use crate::transport::{Bounds, Outcome, PointwiseCost, Progress};
+use crate::transport::certificate::lower_transform;
+use crate::transport::{Bounds, Outcome, PointCost, PointwiseCost, Progress};
 
 /// A particle of the optimal flow: mass that travels from one source atom in a straight line.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,6 +47,9 @@ pub struct CombinedProximal {
     pub divergence: f64,
     /// `eta*` on the data atoms, length m.
     pub intermediate: Vec<f64>,
+    /// The part of `eta*` that stayed at the source atoms, length n; zero unless
+    /// [`SingularMass::Priced`](crate::divergence::SingularMass::Priced).
+    pub stayed: Vec<f64>,
     /// The k particles of the flow.
     pub paths: Vec<Path>,
     /// Where the particles start, `(k, d)`.
@@ -83,20 +87,20 @@ impl CombinedProximal {
         (&self.endpoints - &self.starts) / self.parameters.horizon
     }
 
-    /// Positions `(k, d)` at `time` in `[0, T]`.
+    /// Positions `(k, d)` at `time` in `[0, T]`; a time past `T` by rounding (1e-12 relative) counts as `T`.
     pub fn positions(&self, time: f64) -> Result<Array2<f64>, InvalidInput> {
         let horizon = self.parameters.horizon;
-        if !(0.0..=horizon).contains(&time) {
+        if !(0.0..=horizon * (1.0 + 1e-12)).contains(&time) {
             return Err(InvalidInput::new("time", time, format!("[0, {horizon}]")));
         }
+        let time = time.min(horizon);
         Ok(&self.starts * (1.0 - time / horizon) + &self.endpoints * (time / horizon))
     }
 }
 
 /// Solves the combined proximal from `x` `(n, d)` to `z` `(m, d)`; weights default to uniform.
 ///
-/// Exact up to the certified gap. Errors as in
-/// [`lipschitz_regularised_divergence`].
+/// Exact up to the certified gap. Errors as in [`lipschitz_regularised_divergence`].
 pub fn combined_proximal(
     x: ArrayView2<f64>,
     p: Option<&[f64]>,
@@ -159,6 +163,7 @@ pub fn combined_proximal_observed(
         divergence: solution.divergence,
         initial_potential: initial_potential(parameters, &potential, x)?,
         intermediate: solution.intermediate,
+        stayed: solution.stayed,
         paths,
         starts,
         endpoints,
@@ -174,8 +179,8 @@ fn initial_potential(
     potential: &LipschitzPotential,
     x: ArrayView2<f64>,
 ) -> Result<Vec<f64>, InvalidInput> {
-    let cost = crate::transport::PointCost::new(PointwiseCost::Huber(parameters), x, potential.atoms())?;
-    let mut values = crate::transport::certificate::lower_transform(&cost, potential.offsets());
+    let cost = PointCost::new(PointwiseCost::Huber(parameters), x, potential.atoms())?;
+    let mut values = lower_transform(&cost, potential.offsets());
     values.iter_mut().for_each(|value| *value = value.min(potential.cap()));
     Ok(values)
 }

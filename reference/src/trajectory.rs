@@ -160,19 +160,20 @@ impl<'a> Trajectories<'a> {
         Mean::of(pairs.map(|(length, r)| length / r))
     }
 
-    /// Acceleration `E |v_{k+1} - v_k| / E |v_k|` over samples and steps: zero at the optimum and blind to the
-    /// gauge `c(t)` of the potential. The standard error treats samples as independent, steps within one not.
+    /// Acceleration `E |v_{k+1} - v_k| / E |v_{k+1}|` over samples and pairs of steps: zero at the optimum and blind to
+    /// the gauge `c(t)` of the potential. The standard error treats samples as independent, steps within one not.
     /// NaN with a single step.
     pub fn acceleration(&self) -> Mean {
-        let velocities: Vec<Array2<f64>> =
-            (0..self.steps()).map(|k| (&self.at(k + 1) - &self.at(k)) / self.step(k)).collect();
-        let per_sample = |arrays: Vec<Array1<f64>>| -> Vec<f64> {
-            let count = arrays.len() as f64;
-            (0..self.samples()).map(|i| arrays.iter().map(|a| a[i]).sum::<f64>() / count).collect()
-        };
-        let changes = velocities.windows(2).map(|pair| distances(pair[1].view(), pair[0].view())).collect();
-        let speeds = velocities.iter().map(|v| norms(v.view())).collect();
-        Mean::ratio(&per_sample(changes), &per_sample(speeds))
+        let velocity = |k: usize| (&self.at(k + 1) - &self.at(k)) / self.step(k);
+        let (mut turning, mut speed) = (Array1::zeros(self.samples()), Array1::zeros(self.samples()));
+        let mut before = velocity(0);
+        for k in 1..self.steps() {
+            let now = velocity(k);
+            turning += &distances(now.view(), before.view());
+            speed += &norms(now.view());
+            before = now;
+        }
+        Mean::ratio(&turning.to_vec(), &speed.to_vec())
     }
 
     /// Step-size deviation `E [ |x_N - x_N^ref| / |x_N^ref - x_0| ]` of these endpoints from those of `reference`,

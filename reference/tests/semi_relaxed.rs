@@ -198,3 +198,45 @@ fn bad_input_is_named_before_any_work() {
     let wrong = semi_relaxed_transport(&cost, &[1.0], &[0.5, 0.5], DivergenceKind::Alpha(1.0), &options);
     assert!(wrong.is_err());
 }
+
+#[test]
+fn a_uniform_grid_full_of_ties_is_solved_exactly() {
+    // Periodic quadratic cost on 512 nodes: every row is the same up to a shift, neighbours tie at every level.
+    let nodes = 512;
+    let cost = DenseCost::new(Array2::from_shape_fn((nodes, nodes), |(i, j)| {
+        let steps = usize::abs_diff(i, j);
+        0.5 * (steps.min(nodes - steps) as f64 / nodes as f64).powi(2)
+    }))
+    .unwrap();
+    let bump = |centre: f64, width: f64| -> Vec<f64> {
+        let raw: Vec<f64> = (0..nodes)
+            .map(|k| {
+                let r = (k as f64 / nodes as f64 - centre) - (k as f64 / nodes as f64 - centre).round();
+                0.05 + (-0.5 * (r / width).powi(2)).exp()
+            })
+            .collect();
+        let total: f64 = raw.iter().sum();
+        raw.into_iter().map(|w| w / total).collect()
+    };
+    let (p, q, uniform) = (bump(0.3, 0.08), bump(0.7, 0.12), vec![1.0 / nodes as f64; nodes]);
+    for (p, q) in [(&p, &q), (&uniform, &q), (&p, &uniform)] {
+        for kind in [DivergenceKind::KullbackLeibler, DivergenceKind::ChiSquared] {
+            check_optimality(&cost, p, q, kind, &solve(&cost, p, q, kind)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_potential_with_flipped_sign_certifies_nothing() {
+    // Negative control of the certificate: the dual value tells psi from -psi.
+    let mut random = ChaCha8Rng::seed_from_u64(8);
+    let (x, z) = (points(30, false, &mut random), points(20, false, &mut random));
+    let (p, q) = (weights(30, 0.0, &mut random), weights(20, 0.0, &mut random));
+    let cost = PointCost::new(PointwiseCost::Distance, x.view(), z.view()).unwrap().into_dense();
+    for kind in KINDS {
+        let generator = Generator::new(kind).unwrap();
+        let solution = solve(&cost, &p, &q, kind);
+        let flipped: Vec<f64> = solution.potential.iter().map(|psi| -psi).collect();
+        assert!(dual_value(&cost, &p, &q, &generator, &flipped).lower < solution.lower - 1e-4, "{kind}");
+    }
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proxflow_reference::InvalidInput;
 use sha2::{Digest, Sha256};
 
-use super::{Dataset, Images, idx, strokes};
+use super::{Dataset, idx, strokes};
 use crate::command::Failure;
 
 /// Which data set the user asks for.
@@ -46,11 +46,16 @@ const MIRRORS: [&str; 2] =
 /// No file of the data set is larger.
 const LARGEST_FILE: u64 = 16 << 20;
 
-/// Loads the data set. A folder that is named and faulty is an error; `auto` falls back to `strokes` only when nothing was found.
-pub fn load(choice: DatasetChoice, folder: Option<&Path>, seed: u64) -> Result<Dataset, Failure> {
+/// Loads the data set; `strokes` draws `train_size` training images. A folder that is named and faulty is an error; `auto` falls back to `strokes` only when nothing was found.
+pub fn load(
+    choice: DatasetChoice,
+    folder: Option<&Path>,
+    seed: u64,
+    train_size: usize,
+) -> Result<Dataset, Failure> {
     let bad = |error: idx::IdxError| Failure::BadInput(error.to_string());
     if choice == DatasetChoice::Strokes {
-        return Ok(drawn(seed, "built-in strokes".to_owned()));
+        return Ok(drawn(seed, train_size, "built-in strokes".to_owned()));
     }
     if let Some(found) = existing(folder) {
         return read(&found).map_err(bad);
@@ -65,15 +70,23 @@ pub fn load(choice: DatasetChoice, folder: Option<&Path>, seed: u64) -> Result<D
     let cache = cache_folder();
     match download(&cache, &MIRRORS) {
         Ok(()) => read(&cache).map_err(bad),
-        Err(reason) if choice == DatasetChoice::Auto => {
-            Ok(drawn(seed, format!("built-in strokes (MNIST not found, download failed: {reason})")))
-        }
+        Err(reason) if choice == DatasetChoice::Auto => Ok(drawn(
+            seed,
+            train_size,
+            format!("built-in strokes (MNIST not found, download failed: {reason})"),
+        )),
         Err(reason) => Err(Failure::bad_input(
             "dataset",
             format!("mnist (not found, download failed: {reason})"),
             "--data DIR, $PROXFLOW_MNIST, data/mnist or a reachable mirror; strokes",
         )),
     }
+}
+
+/// The data set that needs neither a name nor a download: `$PROXFLOW_MNIST`, `data/mnist`, the cache.
+pub fn at_hand() -> Result<Option<Dataset>, Failure> {
+    let read = |folder: PathBuf| read(&folder).map_err(|error| Failure::BadInput(error.to_string()));
+    existing(None).map(read).transpose()
 }
 
 /// The first folder that holds the data set, in the order of resolution.
@@ -106,10 +119,13 @@ fn read(folder: &Path) -> Result<Dataset, idx::IdxError> {
     })
 }
 
-/// As many drawn digits as MNIST has: training images by stream 0, held-out ones by stream 1 of the seed.
-fn drawn(seed: u64, origin: String) -> Dataset {
-    let make = |count, stream| -> Images { strokes::draw(count, seed, stream) };
-    Dataset { name: "strokes", origin, train: make(60_000, 0), test: make(10_000, 1) }
+/// Held-out images of `strokes`.
+const DRAWN_TEST: usize = 2000;
+
+/// Drawn digits: `train_size` training images by stream 0, held-out ones by stream 1 of the seed.
+fn drawn(seed: u64, train_size: usize, origin: String) -> Dataset {
+    let (train, test) = (strokes::draw(train_size, seed, 0), strokes::draw(DRAWN_TEST, seed, 1));
+    Dataset { name: "strokes", origin, train, test }
 }
 
 /// Fetches the four files; each is kept only when its digest is the canonical one.
@@ -174,7 +190,7 @@ mod tests {
     #[test]
     fn a_named_folder_without_the_files_is_bad_input_and_never_replaced_by_strokes() {
         let folder = tempfile::tempdir().unwrap();
-        let error = load(DatasetChoice::Auto, Some(folder.path()), 1).unwrap_err();
+        let error = load(DatasetChoice::Auto, Some(folder.path()), 1, 10).unwrap_err();
         assert!(matches!(error, Failure::BadInput(_)));
     }
 }

@@ -35,6 +35,15 @@ claims! {
     monotonicity,
     energy_identity,
     uniqueness,
+    network_agreement,
+    objective_agreement,
+    indicator_agreement,
+    critic_monotonicity,
+    trained_flow,
+    four_cases,
+    published_curves,
+    published_weights,
+    mnist_optimum,
 }
 
 /// The claim named `id`.

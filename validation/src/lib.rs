@@ -9,8 +9,11 @@ pub mod claim;
 pub mod claims;
 pub mod document;
 pub mod instances;
+pub mod mnist;
 pub mod model;
 pub mod report;
+#[cfg(feature = "torch")]
+pub mod torch;
 
 /// The device of the libtorch checks: `cpu`, `cuda`, ..., or `none` when built without libtorch.
 pub fn device() -> String {
@@ -18,38 +21,3 @@ pub fn device() -> String {
 }
 
 pub use claim::{Claim, Finding, Outcome, Scale, Setting, Verdict};
-
-#[cfg(test)]
-mod quick {
-    #[test]
-    fn run_all() {
-        let setting = crate::Setting::from_environment();
-        let only = std::env::var("ONLY").unwrap_or_default();
-        for claim in
-            crate::claims::all().into_iter().filter(|c| only.is_empty() || only.split(',').any(|o| o == c.id))
-        {
-            let o = claim.run(&setting);
-            println!("=== {} {:?} {:.2}s", o.id, o.verdict, o.seconds);
-            for m in &o.finding.measurements {
-                println!(
-                    "   {} {} = {:.3e} {}",
-                    if m.holds { "ok  " } else { "FAIL" },
-                    m.quantity,
-                    m.measured,
-                    m.bound
-                );
-            }
-            for c in &o.finding.controls {
-                println!(
-                    "   {} control {} = {:.3e} {}",
-                    if c.detected { "ok  " } else { "FAIL" },
-                    c.mechanism,
-                    c.measurement.measured,
-                    c.measurement.bound
-                );
-            }
-            println!("   figures {:?}", o.finding.figures);
-        }
-        println!("uncovered {:?}", crate::claims::uncovered());
-    }
-}

@@ -132,6 +132,11 @@ impl GridMeasure {
         self.log_masses.iter().map(|mass| mass.exp()).collect()
     }
 
+    /// The logarithms of the cell masses.
+    pub fn log_masses(&self) -> &[f64] {
+        &self.log_masses
+    }
+
     /// `D_f(self|other)` of the two cell-mass vectors; finite for KL wherever f64 holds the sum, because the ratio of masses is
     /// kept as a difference of logarithms.
     pub fn f_divergence(&self, other: &Self, kind: DivergenceKind) -> Result<f64, InvalidInput> {

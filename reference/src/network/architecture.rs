@@ -56,6 +56,8 @@ pub enum Architecture {
     MultilayerPerceptron {
         /// Dimension `d` of the sample space.
         inputs: usize,
+        /// Whether the features are `cos(2 pi x), sin(2 pi x)`, `2 d` of them, instead of the coordinates.
+        periodic: bool,
         /// Widths of the hidden layers.
         hidden: Vec<usize>,
         /// Nonlinearity after each hidden layer.
@@ -85,7 +87,9 @@ impl Architecture {
                 }
                 (inputs * (side >> channels.len()).pow(2), hidden)
             }
-            Self::MultilayerPerceptron { inputs, hidden, .. } => (*inputs, hidden),
+            Self::MultilayerPerceptron { inputs, periodic, hidden, .. } => {
+                (inputs * if *periodic { 2 } else { 1 }, hidden)
+            }
         };
         features += usize::from(time_input);
         for (i, &width) in hidden.iter().chain([&1]).enumerate() {

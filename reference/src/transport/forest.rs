@@ -97,11 +97,6 @@ impl<'a> Forest<'a> {
         }
     }
 
-    /// Whether a source and a target are in one tree.
-    pub(super) fn connected(&self, i: usize, j: usize) -> bool {
-        self.tree_of[i] == self.tree_of[self.n + j]
-    }
-
     pub(super) fn psi(&self) -> &[f64] {
         &self.potential[self.n..]
     }

@@ -3,19 +3,25 @@
 //! Read in this order: [`cost`] (what is paid), [`certificate`] (how a value is bounded from both sides, independently
 //! of any solver), [`semi_relaxed`] (the problem and its loop), then its parts `law`, `forest` and `pricing`.
 
+mod balanced;
 pub mod certificate;
+pub mod circle;
 pub mod cost;
 mod distance;
 mod forest;
 mod law;
+pub mod line;
 mod links;
 mod pricing;
 pub mod semi_relaxed;
 mod start;
+pub mod wasserstein;
 
+pub use balanced::{BalancedTransport, balanced_transport};
 pub use certificate::Bounds;
 pub use cost::{DenseCost, GroundCost, PointCost, PointwiseCost};
 pub use semi_relaxed::{
     Outcome, Progress, SemiRelaxedOptions, SemiRelaxedTransport, semi_relaxed_transport,
     semi_relaxed_transport_observed,
 };
+pub use wasserstein::{WassersteinDistance, w1, w2};

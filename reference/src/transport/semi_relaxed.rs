@@ -194,7 +194,7 @@ fn solve<'a>(
             break Outcome::IterationLimit;
         }
         // Potentials carry a rounding error of a few eps of the largest one; smaller reduced costs mean nothing.
-        let pivots = exhaust(&mut forest, &law, lists, Reach::Everywhere, 16.0 * f64::EPSILON * scale);
+        let pivots = exhaust(&mut forest, &law, lists, 16.0 * f64::EPSILON * scale);
         state.pivots += pivots;
         if pivots == 0 {
             break Outcome::Stalled;
@@ -203,33 +203,15 @@ fn solve<'a>(
     Solved { forest, outcome, progress: state }
 }
 
-/// Which arcs may enter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
-    /// Arcs inside a tree: the second marginal stays.
-    SameTree,
-    /// All arcs.
-    Everywhere,
-}
-
 /// Pivots in the arcs of the shortlists, most negative reduced cost first, until none is below `-rounding`.
-fn exhaust(
-    forest: &mut Forest<'_>,
-    law: &TargetLaw<'_>,
-    lists: &[Shortlist],
-    reach: Reach,
-    rounding: f64,
-) -> usize {
+fn exhaust(forest: &mut Forest<'_>, law: &TargetLaw<'_>, lists: &[Shortlist], rounding: f64) -> usize {
     let mut pivots = 0;
     let mut candidates: Vec<(f64, u32, u32, f64)> = Vec::new();
     loop {
         candidates.clear();
         for (i, list) in lists.iter().enumerate() {
             let reduced = |&(j, c): &(u32, f64)| (forest.reduced_cost(i, j as usize, c), i as u32, j, c);
-            let within =
-                |entry: &&(u32, f64)| reach == Reach::Everywhere || forest.connected(i, entry.0 as usize);
-            if let Some(best) =
-                list.entries.iter().filter(within).map(reduced).min_by(|a, b| a.0.total_cmp(&b.0))
+            if let Some(best) = list.entries.iter().map(reduced).min_by(|a, b| a.0.total_cmp(&b.0))
                 && best.0 < -rounding
             {
                 candidates.push(best);
@@ -244,10 +226,7 @@ fn exhaust(
             let (i, j) = (i as usize, j as usize);
             // Earlier pivots have moved the potentials: skip what has lost most of its promise.
             let bar = (0.5 * reduced).min(-rounding);
-            if forest.reduced_cost(i, j, c) < bar
-                && (reach == Reach::Everywhere || forest.connected(i, j))
-                && forest.settled_reduced_cost(law, i, j, c) < bar
-            {
+            if forest.reduced_cost(i, j, c) < bar && forest.settled_reduced_cost(law, i, j, c) < bar {
                 forest.pivot(law, i, j, c);
                 pivots += 1;
             }

@@ -1,6 +1,8 @@
 //! Random weighted point sets, shared by the property tests.
 #![allow(dead_code)]
 
+pub mod conic;
+
 use ndarray::{Array2, concatenate};
 use proptest::prelude::*;
 use proxflow_reference::DivergenceKind;

@@ -1,7 +1,205 @@
-use clap::Args;
-use proxflow::command::Failure;
+//! `mnist evaluate`: the optimality indicators of a checkpoint, each with its standard error.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use proxflow::command::{COMMIT, Failure, write_json};
+use proxflow::dataset::{Dataset, resolve};
+use proxflow_gpu::checkpoint::Model;
+use proxflow_gpu::device::{DeviceChoice, device_name, keep_freed_memory};
+use proxflow_gpu::flow;
+use proxflow_gpu::indicators::{self, Estimate, FlowIndicators};
+use proxflow_gpu::random::{Stream, StreamLabel, place};
+use serde_json::{Map, Value, json};
+use tch::{Device, Kind};
+
+use crate::exact;
+use crate::options::{Common, DataArguments, prepare_device};
+use crate::train::{bad_checkpoint, tensor_of};
+
+/// Options of `mnist evaluate`.
 #[derive(Args, Clone)]
-pub struct Arguments {}
-pub fn run(_: Arguments) -> Result<(), Failure> {
-    Err(Failure::Run("soon".into()))
+#[command(
+    after_help = "Example:\n  mnist evaluate --checkpoint runs/first/checkpoint.safetensors --steps 5,40,320 --samples 500 --json -"
+)]
+pub struct Arguments {
+    /// Checkpoint in the format of a run directory
+    #[arg(long, value_name = "FILE")]
+    checkpoint: PathBuf,
+    /// Numbers of Euler steps; the largest is the reference of the step-size deviation
+    #[arg(long, value_delimiter = ',', default_values_t = [5, 40, 320])]
+    steps: Vec<usize>,
+    /// Source samples
+    #[arg(long, default_value_t = 500)]
+    samples: usize,
+    /// Also compute the exact divergence of the generated samples to the training set and W1 to held-out digits
+    #[arg(long)]
+    exact: bool,
+    /// Size of the random training subset for --exact
+    #[arg(long, default_value_t = 6000)]
+    train_size: usize,
+    /// Arithmetic of the indicators
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    precision: Precision,
+    /// Root seed of the source samples
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    #[command(flatten)]
+    data: DataArguments,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Element kind of the evaluation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Precision {
+    F32,
+    F64,
+}
+
+/// Evaluates and prints; `--json` writes the report.
+pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    check(&arguments)?;
+    let device =
+        prepare_device(arguments.common.device.unwrap_or(DeviceChoice::Auto), arguments.common.threads)?;
+    keep_freed_memory();
+    if device == Device::Mps && arguments.precision == Precision::F64 {
+        return Err(Failure::bad_input("precision", "f64 on mps", "f32, or --device cpu"));
+    }
+    let kind = if arguments.precision == Precision::F64 { Kind::Double } else { Kind::Float };
+    let model = Model::load(&arguments.checkpoint, (kind, device)).map_err(bad_checkpoint)?;
+    let dataset = dataset(&arguments)?;
+    let dimension = model.potential.architecture().dimension();
+    let mut stream = Stream::new(arguments.seed, StreamLabel::Evaluation);
+    let [low, high] = model.source;
+    let x0 = place(&stream.uniform(arguments.samples as i64, dimension, low, high), (kind, device));
+
+    let finest = arguments.steps.iter().copied().max().unwrap_or(model.flow.steps);
+    let reference = flow::endpoint(&model.potential, &x0, model.flow.with_steps(finest));
+    let found: Vec<FlowIndicators> = arguments
+        .steps
+        .iter()
+        .map(|&steps| {
+            let reference = (steps != finest).then_some(&reference);
+            indicators::evaluate(
+                &model.potential,
+                &model.discriminator,
+                &x0,
+                model.flow.with_steps(steps),
+                reference,
+            )
+        })
+        .collect();
+    // The step size the model was trained with, when it was asked for.
+    let own = found.iter().find(|entry| entry.steps == model.flow.steps).unwrap_or(&found[0]);
+
+    let mut report = Map::new();
+    report.insert("steps".to_owned(), json!(found));
+    insert(&mut report, "terminal_residual", own.terminal_residual);
+    insert(&mut report, "critic_slope_mean", own.critic_slope);
+    report.insert("critic_slope_max".to_owned(), json!(own.critic_slope_max));
+    let released = indicators::evaluate_released(&model.potential, &model.discriminator, &x0, model.flow);
+    report.insert(
+        "released_definitions".to_owned(),
+        json!({ "steps": model.flow.steps, "kinetic_energy": released.kinetic_energy,
+            "hj_residual": released.hj_residual, "terminal_residual": released.terminal_residual }),
+    );
+    if let Some(dataset) = &dataset {
+        let images = dataset.test.training_subset(arguments.samples, arguments.seed);
+        let digits = place(&tensor_of(&images)?, (kind, device));
+        let rows = digits.size()[0].min(arguments.samples as i64);
+        let u = place(&stream.uniform(rows, 1, 0.0, 1.0), (kind, device));
+        let between = &digits * &u + own.endpoints.narrow(0, 0, rows) * (1.0 - u);
+        for (name, points) in [("critic_slope_data", &digits), ("critic_slope_between", &between)] {
+            let (mean, max) = indicators::slope_statistics(&model.discriminator, points);
+            insert(&mut report, &format!("{name}_mean"), mean);
+            report.insert(format!("{name}_max"), json!(max));
+        }
+    }
+    if let (true, Some(dataset)) = (arguments.exact, &dataset) {
+        let generated = exact::points(&own.endpoints, arguments.samples)?;
+        let value =
+            exact::compare(generated, dataset, arguments.train_size, arguments.seed, model.lipschitz)?;
+        report.insert("exact".to_owned(), value);
+    }
+    report.insert("checkpoint".to_owned(), json!(arguments.checkpoint));
+    report.insert("samples".to_owned(), json!(arguments.samples));
+    report.insert("precision".to_owned(), json!(if kind == Kind::Double { "f64" } else { "f32" }));
+    report.insert("seed".to_owned(), json!(arguments.seed));
+    report.insert("commit".to_owned(), json!(COMMIT));
+    report.insert("device".to_owned(), json!(device_name(device)));
+    if let Some(dataset) = &dataset {
+        report.insert("dataset".to_owned(), json!(dataset.name));
+    }
+
+    if arguments.common.json.as_deref() != Some("-") {
+        print_table(&found, &report);
+    }
+    match &arguments.common.json {
+        Some(target) => write_json(target, &report),
+        None => Ok(()),
+    }
+}
+
+fn check(arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.steps.is_empty() || arguments.steps.contains(&0) {
+        return Err(Failure::bad_input(
+            "steps",
+            format!("{:?}", arguments.steps),
+            "numbers >= 1, separated by commas",
+        ));
+    }
+    if arguments.samples < 2 {
+        return Err(Failure::bad_input("samples", arguments.samples, ">= 2"));
+    }
+    if arguments.train_size == 0 {
+        return Err(Failure::bad_input("train-size", 0, ">= 1"));
+    }
+    Ok(())
+}
+
+/// With `--exact` a data set is needed; without, one that is at hand is used for the Lipschitz check.
+fn dataset(arguments: &Arguments) -> Result<Option<Dataset>, Failure> {
+    let choice = arguments.data.dataset.as_deref().unwrap_or("auto").parse()?;
+    let folder = arguments.data.data.as_deref();
+    if arguments.exact || folder.is_some() || arguments.data.dataset.is_some() {
+        let dataset = resolve::load(choice, folder, arguments.seed, arguments.train_size)?;
+        eprintln!("data: {} ({})", dataset.name, dataset.origin);
+        return Ok(Some(dataset));
+    }
+    resolve::at_hand()
+}
+
+fn insert(report: &mut Map<String, Value>, name: &str, estimate: Estimate) {
+    report.insert(name.to_owned(), json!(estimate.mean));
+    report.insert(format!("{name}_stderr"), json!(estimate.stderr));
+}
+
+fn print_table(found: &[FlowIndicators], report: &Map<String, Value>) {
+    let cell = |estimate: Estimate| format!("{:.4} +- {:.4}", estimate.mean, estimate.stderr);
+    let none = || "reference".to_owned();
+    let rows: [(&str, &dyn Fn(&FlowIndicators) -> String); 11] = [
+        ("step h", &|entry| format!("{}", entry.step)),
+        ("kinetic energy K_h", &|entry| cell(entry.kinetic_energy)),
+        ("displacement energy", &|entry| cell(entry.displacement_energy)),
+        ("straightness", &|entry| cell(entry.straightness)),
+        ("step-size deviation", &|entry| entry.deviation.map_or_else(none, cell)),
+        ("HJ residual", &|entry| cell(entry.hj_residual)),
+        ("  relative to lambda K_h", &|entry| cell(entry.hj_residual_relative)),
+        ("  gauged, relative", &|entry| cell(entry.hj_residual_gauged_relative)),
+        ("acceleration", &|entry| cell(entry.acceleration)),
+        ("terminal residual", &|entry| cell(entry.terminal_residual)),
+        ("critic slope at x_N", &|entry| cell(entry.critic_slope)),
+    ];
+    print!("{:28}", "steps N");
+    found.iter().for_each(|entry| print!("{:>24}", entry.steps));
+    println!();
+    for (name, value) in rows {
+        print!("{name:28}");
+        found.iter().for_each(|entry| print!("{:>24}", value(entry)));
+        println!();
+    }
+    if let Some(exact) = report.get("exact") {
+        println!("exact: {exact:#}");
+    }
 }

@@ -1,7 +1,11 @@
 //! `mnist`: trains the combined W1/W2 proximal flow on images, evaluates checkpoints, draws samples.
 
 #[cfg(feature = "torch")]
+mod configuration;
+#[cfg(feature = "torch")]
 mod evaluate;
+#[cfg(feature = "torch")]
+mod exact;
 #[cfg(feature = "torch")]
 mod measure;
 #[cfg(feature = "torch")]

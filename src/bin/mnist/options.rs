@@ -3,17 +3,18 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use proxflow::command::Failure;
+use proxflow::command::{Failure, parse};
 use proxflow_gpu::device::DeviceChoice;
 use proxflow_reference::DivergenceKind;
 
-use crate::{evaluate, sample, train};
+use crate::{configuration, evaluate, sample, train};
 
 /// Train the combined W1/W2 proximal flow on images (default), evaluate a checkpoint, or draw samples from it.
 #[derive(Parser)]
 #[command(
     version,
     args_conflicts_with_subcommands = true,
+    allow_negative_numbers = true,
     after_help = "Examples:\n  mnist --case w1w2 --iterations 200 --out runs/first\n  mnist --out runs/first --resume --iterations 400\n  \
                   mnist evaluate --checkpoint runs/first/checkpoint.safetensors --steps 5,40,320 --samples 500 --json -\n  \
                   mnist sample --checkpoint runs/first/checkpoint.safetensors --count 100 --steps 5 --png samples.png"
@@ -22,13 +23,13 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    train: train::Arguments,
+    train: configuration::Arguments,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Train (the default).
-    Train(train::Arguments),
+    Train(configuration::Arguments),
     /// Measure the optimality indicators of a checkpoint, each with its standard error.
     Evaluate(evaluate::Arguments),
     /// Generate images from a checkpoint.
@@ -67,15 +68,7 @@ pub fn divergence(text: &str) -> Result<DivergenceKind, String> {
 
 /// Parses the command line and runs the chosen subcommand.
 pub fn run() -> Result<(), Failure> {
-    let cli = Cli::try_parse().unwrap_or_else(|error| {
-        if error.use_stderr() {
-            let text = error.render().to_string();
-            let line = text.lines().next().unwrap_or("unusable arguments").trim_start_matches("error: ");
-            eprintln!("mnist: {line} (see mnist --help)");
-            std::process::exit(2);
-        }
-        error.exit()
-    });
+    let cli: Cli = parse("mnist");
     match cli.command {
         None => train::run(cli.train),
         Some(Command::Train(arguments)) => train::run(arguments),

@@ -1,7 +1,96 @@
+//! `mnist sample`: images from a checkpoint, as a picture and as an array.
+
+use std::path::PathBuf;
+
 use clap::Args;
-use proxflow::command::Failure;
+use ndarray::Array2;
+use proxflow::array_file;
+use proxflow::command::{COMMIT, Failure, write_json};
+use proxflow::picture;
+use proxflow_gpu::checkpoint::Model;
+use proxflow_gpu::device::{DeviceChoice, device_name, keep_freed_memory};
+use proxflow_gpu::flow;
+use proxflow_gpu::indicators::to_host;
+use proxflow_gpu::random::{Stream, StreamLabel, place};
+use serde_json::json;
+use tch::Kind;
+
+use crate::options::{Common, prepare_device};
+use crate::train::bad_checkpoint;
+
+/// Options of `mnist sample`.
 #[derive(Args, Clone)]
-pub struct Arguments {}
-pub fn run(_: Arguments) -> Result<(), Failure> {
-    Err(Failure::Run("soon".into()))
+#[command(
+    after_help = "Example:\n  mnist sample --checkpoint runs/first/checkpoint.safetensors --count 100 --steps 5 --png samples.png --npy samples.npy"
+)]
+pub struct Arguments {
+    /// Checkpoint in the format of a run directory
+    #[arg(long, value_name = "FILE")]
+    checkpoint: PathBuf,
+    /// Number of images
+    #[arg(long, default_value_t = 100)]
+    count: usize,
+    /// Euler steps [default: those of the checkpoint]
+    #[arg(long)]
+    steps: Option<usize>,
+    /// Picture of the first 400 images
+    #[arg(long, value_name = "FILE")]
+    png: Option<PathBuf>,
+    /// All images as float64 (count, 784)
+    #[arg(long, value_name = "FILE")]
+    npy: Option<PathBuf>,
+    /// Root seed of the source samples
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Images in one picture at most.
+const PICTURE: usize = 400;
+
+/// Generates images.
+pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    if arguments.count == 0 {
+        return Err(Failure::bad_input("count", 0, ">= 1"));
+    }
+    if arguments.png.is_none() && arguments.npy.is_none() {
+        return Err(Failure::bad_input("output", "none", "--png FILE, --npy FILE or both"));
+    }
+    let device =
+        prepare_device(arguments.common.device.unwrap_or(DeviceChoice::Auto), arguments.common.threads)?;
+    keep_freed_memory();
+    let model = Model::load(&arguments.checkpoint, (Kind::Float, device)).map_err(bad_checkpoint)?;
+    let steps = arguments.steps.unwrap_or(model.flow.steps);
+    if steps == 0 {
+        return Err(Failure::bad_input("steps", 0, ">= 1"));
+    }
+    let dimension = model.potential.architecture().dimension();
+    let mut stream = Stream::new(arguments.seed, StreamLabel::Evaluation);
+    let [low, high] = model.source;
+    let mut images = Array2::<f32>::zeros((arguments.count, dimension as usize));
+    for mut rows in images.axis_chunks_iter_mut(ndarray::Axis(0), 1000) {
+        let count = rows.nrows();
+        let x0 = place(&stream.uniform(count as i64, dimension, low, high), (Kind::Float, device));
+        let end = to_host(&flow::endpoint(&model.potential, &x0, model.flow.with_steps(steps)));
+        rows.iter_mut().zip(end).for_each(|(pixel, value)| *pixel = value);
+    }
+    if let Some(path) = &arguments.npy {
+        array_file::write_array(path, &images.mapv(f64::from))?;
+    }
+    if let Some(path) = &arguments.png {
+        let shown = images.slice(ndarray::s![..arguments.count.min(PICTURE), ..]);
+        let columns = (shown.nrows() as f64).sqrt().ceil() as usize;
+        let name = arguments.checkpoint.display();
+        let caption = format!("{name}, N = {steps}, seed {}, commit {COMMIT}", arguments.seed);
+        picture::write_grid(path, shown, columns, &caption)?;
+    }
+    match &arguments.common.json {
+        Some(target) => write_json(
+            target,
+            &json!({ "checkpoint": arguments.checkpoint, "count": arguments.count, "steps": steps, "seed": arguments.seed,
+                "png": arguments.png, "npy": arguments.npy, "device": device_name(device), "commit": COMMIT }),
+        ),
+        None => Ok(()),
+    }
 }

@@ -208,11 +208,14 @@ fn heat_map(
     let h = 1.0 / field.values[0].len() as f64;
     let half = 0.5 * horizon / (field.times.len() - 1) as f64;
     let cells = field.values.iter().zip(field.times).flat_map(|(row, t)| {
-        row.iter().enumerate().map(move |(i, value)| {
+        // Node 0 is drawn at both ends of the circle.
+        row.iter().chain(row.first()).enumerate().map(move |(i, value)| {
             let x = i as f64 * h;
             // Cells are centred on nodes; the strip of node 0 that wraps is cut at the edge.
-            let corners =
-                [((x - 0.5 * h).max(0.0), (t - half).max(0.0)), (x + 0.5 * h, (t + half).min(horizon))];
+            let corners = [
+                ((x - 0.5 * h).max(0.0), (t - half).max(0.0)),
+                ((x + 0.5 * h).min(1.0), (t + half).min(horizon)),
+            ];
             Rectangle::new(corners, colour((value - low) / (high - low).max(1e-300)).filled())
         })
     });
@@ -233,6 +236,7 @@ fn heat_map(
         .disable_mesh()
         .disable_x_axis()
         .y_label_formatter(&|value| format!("{value:.3}"))
+        .label_style(("sans-serif", 12))
         .draw()
         .map_err(text)?;
     let steps = (0..64).map(|k| {

@@ -217,28 +217,8 @@ fn cases(arguments: &UniquenessArguments) -> Result<Vec<UniquenessCase>, Invalid
             }
         }
     }
-    let large: &[(usize, usize)] = if arguments.quick {
-        &[(1, 128)]
-    } else {
-        &[(1, 256), (1, 512), (1, 1024), (2, 32), (2, 48), (2, 64)]
-    };
-    for (dimension, side) in large {
-        cases.push(UniquenessCase {
-            grid: TorusGrid::new(*dimension, *side)?,
-            source: NamedDensity::Bump,
-            target: NamedDensity::TwoBumps,
-            parameters: parameters()?,
-            solver: Solver::LargeGrid { relative_gap: LARGE_GRID_GAP },
-            starts: arguments.starts,
-            tolerance: arguments.tolerance,
-            seed: arguments.seed,
-        });
-    }
     Ok(cases)
 }
-
-/// Relative gap asked of the large-grid solver.
-const LARGE_GRID_GAP: f64 = 1e-3;
 
 fn identities(quick: bool) -> Result<Vec<IdentityRow>, InvalidInput> {
     let grids: &[(usize, usize)] =

@@ -340,17 +340,6 @@ mod tests {
     }
 
     #[test]
-    fn large_grid_solver_finds_one_solution_from_translated_copies() {
-        let solver = Solver::LargeGrid { relative_gap: 1e-3 };
-        for (dimension, side) in [(1, 256), (2, 48)] {
-            let row = case(dimension, side, NamedDensity::TwoBumps, solver);
-            let row = UniquenessCase { starts: 4, ..row }.run().unwrap();
-            println!("{row:?}");
-            assert!(row.holds, "{row:?}");
-        }
-    }
-
-    #[test]
     fn thirty_two_starts_find_one_solution() {
         let solvers = [
             Solver::TimeDependent { viscosity: 0.0 },

@@ -4,42 +4,27 @@
 //! with training state also `optimizer.{potential,discriminator}.{first,second}_moment.{parameter}`. Metadata strings `horizon`, `steps`,
 //! `lambda`, `lipschitz`; with training state also `training` (JSON).
 
+mod file;
+mod model;
+
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use proxflow_reference::InvalidInput;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+pub use file::CheckpointError;
+use file::{parse, read, take, write};
+use model::model_of;
+
 use crate::adam::Adam;
-use crate::architecture::{Activation, Architecture, Features};
+use crate::architecture::Architecture;
 use crate::configuration::Configuration;
 use crate::flow::FlowSpecification;
 use crate::network::Network;
-use crate::random::{Stream, StreamState, place};
+use crate::random::{Stream, StreamState};
 use crate::train::{Source, Trainer};
-
-/// Why a checkpoint cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckpointError {
-    /// The file is missing, truncated, or holds something else.
-    #[error("checkpoint {path}: {reason}", path = .path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A tensor or a metadata entry is at fault.
-    #[error("checkpoint {path}: {source}", path = .path.display())]
-    Content {
-        /// The file.
-        path: PathBuf,
-        /// Field, value and allowed range.
-        source: InvalidInput,
-    },
-}
 
 /// The two networks of a checkpoint with the flow they were trained for.
 #[derive(Debug)]
@@ -52,6 +37,8 @@ pub struct Model {
     pub flow: FlowSpecification,
     /// Lipschitz constant `L`.
     pub lipschitz: f64,
+    /// The source law is uniform on `[low, high)^d`; the published `[0, 0.5]` where the checkpoint does not say.
+    pub source: [f64; 2],
 }
 
 /// What a resumed run needs beyond tensors.
@@ -84,7 +71,8 @@ impl Trainer {
             noise_stream: self.noise_stream.state(),
         };
         let mut tensors = Vec::new();
-        let mut metadata = flow_metadata(self.flow(), self.configuration.lipschitz);
+        let mut metadata =
+            flow_metadata(self.flow(), self.configuration.lipschitz, self.configuration.source);
         for (prefix, network, optimiser) in [
             (NETWORKS[0], &self.potential, &self.potential_optimiser),
             (NETWORKS[1], &self.discriminator, &self.critic_optimiser),
@@ -174,19 +162,20 @@ impl Model {
         let mut tensors = Vec::new();
         collect(&mut tensors, "potential.", &self.potential, self.potential.parameters());
         collect(&mut tensors, "discriminator.", &self.discriminator, self.discriminator.parameters());
-        let mut metadata = flow_metadata(self.flow, self.lipschitz);
+        let mut metadata = flow_metadata(self.flow, self.lipschitz, self.source);
         metadata
             .insert("architectures".to_owned(), architectures(&self.potential, &self.discriminator, path)?);
         write(path, &tensors, metadata)
     }
 }
 
-fn flow_metadata(flow: FlowSpecification, lipschitz: f64) -> HashMap<String, String> {
+fn flow_metadata(flow: FlowSpecification, lipschitz: f64, source: [f64; 2]) -> HashMap<String, String> {
     [
         ("horizon", flow.horizon.to_string()),
         ("steps", flow.steps.to_string()),
         ("lambda", flow.lambda.to_string()),
         ("lipschitz", lipschitz.to_string()),
+        ("source-law", format!("{},{}", source[0], source[1])),
     ]
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value))
@@ -216,185 +205,11 @@ fn collect(tensors: &mut Vec<(String, Tensor)>, prefix: &str, network: &Network,
     }
 }
 
-/// Serialises to a temporary file in the same folder and renames it, so that a kill or a full disk loses nothing.
-fn write(
-    path: &Path,
-    tensors: &[(String, Tensor)],
-    metadata: HashMap<String, String>,
-) -> Result<(), CheckpointError> {
-    use std::io::Write;
-    let failed = |reason: String| CheckpointError::File { path: path.to_owned(), reason };
-    let mut buffers = Vec::with_capacity(tensors.len());
-    for (name, tensor) in tensors {
-        if tensor.isfinite().all().int64_value(&[]) == 0 {
-            return Err(failed(format!("not written: {name} is not finite")));
-        }
-        let dtype = if tensor.kind() == Kind::Double { Dtype::F64 } else { Dtype::F32 };
-        let host = tensor.to_device(Device::Cpu).contiguous();
-        let mut bytes = vec![0_u8; host.numel() * if dtype == Dtype::F64 { 8 } else { 4 }];
-        host.f_copy_data_u8(&mut bytes, host.numel()).map_err(|error| failed(error.to_string()))?;
-        let shape: Vec<usize> = tensor.size().iter().map(|&n| n as usize).collect();
-        buffers.push((name, dtype, shape, bytes));
-    }
-    let views = buffers
-        .iter()
-        .map(|(name, dtype, shape, bytes)| {
-            Ok((name.as_str(), TensorView::new(*dtype, shape.clone(), bytes)?))
-        })
-        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
-        .map_err(|error| failed(error.to_string()))?;
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| failed(error.to_string()))?;
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let io = |error: std::io::Error| failed(format!("cannot be written: {error}"));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
-    file.write_all(&bytes).and_then(|()| file.as_file().sync_all()).map_err(io)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(io)?;
-    }
-    file.persist(path).map_err(|error| io(error.error))?;
-    Ok(())
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, CheckpointError> {
-    std::fs::read(path).map_err(|error| CheckpointError::File {
-        path: path.to_owned(),
-        reason: format!("cannot be read: {error}"),
-    })
-}
-
-fn parse<'a>(
-    path: &Path,
-    bytes: &'a [u8],
-) -> Result<(SafeTensors<'a>, HashMap<String, String>), CheckpointError> {
-    let failed = |error: safetensors::SafeTensorError| CheckpointError::File {
-        path: path.to_owned(),
-        reason: format!("not a whole safetensors file: {error:?}"),
-    };
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(failed)?;
-    let metadata = header.metadata().clone().unwrap_or_default();
-    Ok((SafeTensors::deserialize(bytes).map_err(failed)?, metadata))
-}
-
-fn model_of(
-    tensors: &SafeTensors<'_>,
-    metadata: &HashMap<String, String>,
-    options: (Kind, Device),
-) -> Result<Model, InvalidInput> {
-    let number = |key: &str| -> Result<f64, InvalidInput> {
-        let text = metadata.get(key).map(String::as_str).unwrap_or("missing");
-        let value = text.parse().map_err(|_| InvalidInput::new(key, text, "a number > 0 in the metadata"))?;
-        InvalidInput::require_positive(key, value)
-    };
-    let steps = number("steps")?;
-    if steps.fract() != 0.0 {
-        return Err(InvalidInput::new("steps", steps, "a whole number >= 1"));
-    }
-    let flow = FlowSpecification::new(number("horizon")?, steps as usize, number("lambda")?)?;
-    let lipschitz = number("lipschitz")?;
-    let (potential, discriminator) = match metadata.get("architectures") {
-        Some(text) => {
-            let both: Architectures = serde_json::from_str(text).map_err(|error| {
-                InvalidInput::new("architectures", error, "the JSON that a checkpoint is saved with")
-            })?;
-            (both.potential, both.discriminator)
-        }
-        None => (infer(tensors, NETWORKS[0], true)?, infer(tensors, NETWORKS[1], false)?),
-    };
-    Ok(Model {
-        potential: network_of(tensors, NETWORKS[0], potential, options)?,
-        discriminator: network_of(tensors, NETWORKS[1], discriminator, options)?,
-        flow,
-        lipschitz,
-    })
-}
-
-fn network_of(
-    tensors: &SafeTensors<'_>,
-    name: &str,
-    architecture: Architecture,
-    options: (Kind, Device),
-) -> Result<Network, InvalidInput> {
-    architecture.validate()?;
-    let parameters = architecture
-        .parameter_shapes()
-        .iter()
-        .map(|(key, shape)| take(tensors, &format!("{name}.{key}"), Some(shape), options))
-        .collect::<Result<_, _>>()?;
-    Network::from_parameters(architecture, parameters)
-}
-
-/// Reads an architecture off the tensor shapes; dense layers are taken as ReLU.
-fn infer(tensors: &SafeTensors<'_>, name: &str, time: bool) -> Result<Architecture, InvalidInput> {
-    let shape = |key: String| -> Option<Vec<i64>> {
-        tensors.tensor(&key).ok().map(|view| view.shape().iter().map(|&n| n as i64).collect())
-    };
-    let rows = |kind: &str| -> Vec<i64> {
-        (0..).map_while(|index| shape(format!("{name}.{kind}.{index}.weight"))).map(|s| s[0]).collect()
-    };
-    let (channels, mut hidden) = (rows("conv"), rows("fc"));
-    let key = format!("{name}.fc.0.weight");
-    let first = shape(key.clone()).ok_or_else(|| InvalidInput::new(&key, "missing", "a tensor (out, in)"))?;
-    let features = first.get(1).copied().unwrap_or(0) - i64::from(time);
-    hidden.pop();
-    let features = match channels.last() {
-        None => Features::Coordinates { dimension: features },
-        Some(&last) => {
-            let reduced = ((features / last) as f64).sqrt().round() as i64;
-            if reduced * reduced * last != features {
-                return Err(InvalidInput::new(
-                    &key,
-                    format!("{features} features"),
-                    format!("{last} square maps"),
-                ));
-            }
-            Features::Image { side: reduced << channels.len(), channels }
-        }
-    };
-    Ok(Architecture { features, hidden, activation: Activation::Relu, time })
-}
-
-/// One tensor: present, of the right shape, f32 or f64, finite.
-fn take(
-    tensors: &SafeTensors<'_>,
-    name: &str,
-    shape: Option<&[i64]>,
-    options: (Kind, Device),
-) -> Result<Tensor, InvalidInput> {
-    let view = tensors
-        .tensor(name)
-        .map_err(|_| InvalidInput::new(name, "missing", format!("a tensor {:?}", shape.unwrap_or(&[]))))?;
-    let found: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
-    if shape.is_some_and(|shape| shape != found) {
-        return Err(InvalidInput::new(
-            name,
-            format!("shape {found:?}"),
-            format!("shape {:?}", shape.unwrap_or(&[])),
-        ));
-    }
-    let kind = match view.dtype() {
-        Dtype::F32 => Kind::Float,
-        Dtype::F64 => Kind::Double,
-        other => return Err(InvalidInput::new(name, format!("{other:?}"), "F32 or F64")),
-    };
-    let tensor = Tensor::f_from_data_size(view.data(), &found, kind)
-        .map_err(|error| InvalidInput::new(name, error, "readable data"))?;
-    let bad = tensor.numel() as i64 - tensor.isfinite().sum(Kind::Int64).int64_value(&[]);
-    if bad > 0 {
-        return Err(InvalidInput::new(
-            name,
-            format!("{bad} values that are NaN or infinite"),
-            "finite values",
-        ));
-    }
-    Ok(place(&tensor, options))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::architecture::Activation;
     use crate::objective::Case;
 
     const OPTIONS: (Kind, Device) = (Kind::Float, Device::Cpu);
@@ -456,7 +271,7 @@ mod tests {
             OPTIONS,
         )
         .unwrap();
-        let metadata = || flow_metadata(model.flow, 1.0);
+        let metadata = || flow_metadata(model.flow, 1.0, [0.0, 0.5]);
         let mut tensors = Vec::new();
         collect(&mut tensors, "potential.", &model.potential, model.potential.parameters());
         write(&path, &tensors, metadata()).unwrap();
@@ -476,6 +291,12 @@ mod tests {
 
         write(&path, &tensors, HashMap::new()).unwrap();
         assert!(load().unwrap_err().contains("steps: missing"));
+        write(&path, &tensors, metadata()).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let end = bytes.len();
+        bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+        std::fs::write(&path, &bytes).unwrap();
+        assert!(load().unwrap_err().contains("NaN or infinite"));
         write(&path, &tensors, metadata()).unwrap();
         assert_eq!(load().unwrap().potential.architecture(), trainer.potential.architecture());
         let error = Trainer::resume(&path, &data(), Source::Uniform, OPTIONS).err().unwrap();

@@ -1,0 +1,30 @@
+# Each target sets up what is missing, once. Options for the commands go in ARGS: make mnist ARGS="--case w1 --iterations 200"
+CARGO ?= cargo
+PYTHON ?= python3
+ARGS ?=
+
+.PHONY: help setup doctor mnist torus test validate bench
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install OpenBLAS and libtorch where they are missing
+	@$(PYTHON) scripts/setup.py install
+
+doctor: ## print what was found: toolchain, libtorch, LAPACK, device, data set
+	@$(PYTHON) scripts/setup.py doctor
+
+mnist: setup ## train the W1/W2 proximal flow
+	$(CARGO) run --release --bin mnist -- $(ARGS)
+
+torus: setup ## run the torus uniqueness experiments
+	$(CARGO) run --release --bin torus -- $(ARGS)
+
+test: setup ## build and pass every test
+	$(CARGO) test --release $(ARGS)
+
+validate: setup ## check every claim and write report.html
+	$(CARGO) run --release --bin validate -- $(ARGS)
+
+bench: setup ## time the oracle and the training step beside their peers
+	@$(PYTHON) scripts/bench.py $(ARGS)

@@ -1,0 +1,287 @@
+//! Properties of the combined proximal: notation 2.1 to 2.3, straight lines, the optimality gap of given flows.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Measure, any_kind, conic, measure, priced};
+use ndarray::{Array2, Array3, Axis, array, stack};
+use proptest::prelude::*;
+use proxflow_reference::divergence::{
+    LipschitzRegularisedDivergence, RegularisedOptions, lipschitz_regularised_divergence,
+};
+use proxflow_reference::proximal::{CombinedProximal, combined_proximal, optimality_gap};
+use proxflow_reference::transport::PointwiseCost;
+use proxflow_reference::{DivergenceKind, ProximalParameters};
+
+/// Identities between certified values (gap at most 1e-11 each).
+const CERTIFIED: f64 = 1e-10;
+/// Accuracy of W2 from the conic solver.
+const CLARABEL: f64 = 1e-6;
+
+fn solve(p: &Measure, q: &Measure, kind: DivergenceKind, parameters: ProximalParameters) -> CombinedProximal {
+    let (x, z) = (p.points.view(), q.points.view());
+    let options = RegularisedOptions::default();
+    combined_proximal(x, Some(&p.weights), z, Some(&q.weights), kind, parameters, &options).unwrap()
+}
+
+fn terminal_divergence(
+    solved: &CombinedProximal,
+    q: &Measure,
+    kind: DivergenceKind,
+) -> LipschitzRegularisedDivergence {
+    lipschitz_regularised_divergence(
+        solved.endpoints.view(),
+        Some(&solved.masses()),
+        q.points.view(),
+        Some(&q.weights),
+        kind,
+        solved.parameters.lipschitz,
+        &RegularisedOptions::default(),
+    )
+    .unwrap()
+}
+
+fn any_parameters() -> impl Strategy<Value = ProximalParameters> {
+    (0.2..4.0f64, 0.1..4.0f64, 0.2..3.0f64)
+        .prop_map(|(lipschitz, lambda, horizon)| ProximalParameters::new(lipschitz, lambda, horizon).unwrap())
+}
+
+fn norm(vector: ndarray::ArrayView1<f64>) -> f64 {
+    vector.iter().map(|x| x * x).sum::<f64>().sqrt()
+}
+
+fn scale(value: f64) -> f64 {
+    1.0 + value.abs()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn the_huber_cost_is_what_remains_when_the_middle_point_is_eliminated(
+        parameters in any_parameters(), ratio in 0.01..3.0f64,
+    ) {
+        let ProximalParameters { lipschitz, lambda, horizon } = parameters;
+        let r = ratio * parameters.kink();
+        let through = |travelled: f64| lambda * travelled * travelled / (2.0 * horizon) + lipschitz * (r - travelled);
+        // Naive twin: the best of a fine grid of middle points on the segment; error lambda h^2/(8T).
+        let cells = 4000;
+        let best = (0..=cells).map(|k| through(r * f64::from(k) / f64::from(cells))).fold(f64::INFINITY, f64::min);
+        let cost = PointwiseCost::Huber(parameters).of_squared_distance(r * r);
+        let spacing = r / f64::from(cells);
+        prop_assert!(cost <= best + 1e-13 * scale(best));
+        prop_assert!(best - cost <= lambda * spacing * spacing / (2.0 * horizon) + 1e-13 * scale(best));
+        prop_assert!((through(r.min(parameters.kink())) - cost).abs() <= 1e-13 * scale(cost));
+    }
+
+    #[test]
+    fn the_recovered_flow_costs_the_optimal_value_at_bounded_speed(
+        p in measure(2, 6), q in measure(2, 6), kind in any_kind(), parameters in any_parameters(),
+    ) {
+        let solved = solve(&p, &q, kind, parameters);
+        let ProximalParameters { lipschitz, lambda, horizon } = parameters;
+        let tolerance = CERTIFIED * scale(solved.upper);
+        prop_assert!(solved.gap().abs() <= tolerance, "{kind} {}", solved.gap());
+        let parts = lambda * solved.kinetic_energy + solved.transport + solved.divergence;
+        prop_assert!((parts - solved.upper).abs() <= tolerance, "{kind} {parts} {}", solved.upper);
+
+        let velocities = solved.velocities();
+        let mut kinetic = 0.0;
+        for (velocity, path) in velocities.outer_iter().zip(&solved.paths) {
+            let speed = norm(velocity);
+            prop_assert!(speed <= lipschitz / lambda * (1.0 + 1e-12), "{speed}");
+            kinetic += path.mass * horizon * speed * speed / 2.0;
+            // Mass that leaves a remainder to W1 travels at full speed.
+            let z = q.points.row(path.data.unwrap());
+            let r = norm((&z - &p.points.row(path.source)).view());
+            if r > parameters.kink() * (1.0 + 1e-9) {
+                prop_assert!((speed - lipschitz / lambda).abs() <= 1e-12 * speed);
+            } else {
+                prop_assert!((speed - r / horizon).abs() <= 1e-9 * (1.0 + speed));
+            }
+        }
+        prop_assert!((kinetic - solved.kinetic_energy).abs() <= 1e-12 * scale(kinetic));
+        // Each source atom keeps its mass.
+        let mut sources = vec![0.0; p.weights.len()];
+        solved.paths.iter().for_each(|path| sources[path.source] += path.mass);
+        prop_assert!(sources.iter().zip(&p.weights).all(|(got, p)| (got - p).abs() < 1e-14));
+        prop_assert!((&solved.positions(0.0).unwrap() - &solved.starts).iter().all(|e| *e == 0.0));
+        prop_assert!((&solved.positions(horizon).unwrap() - &solved.endpoints).iter().all(|e| *e == 0.0));
+    }
+
+    #[test]
+    fn the_proximal_is_the_composition_of_its_two_steps(
+        p in measure(2, 5), q in measure(2, 5), kind in any_kind(), parameters in any_parameters(),
+    ) {
+        let solved = solve(&p, &q, kind, parameters);
+        let terminal = terminal_divergence(&solved, &q, kind);
+        let tolerance = 2.0 * CERTIFIED * scale(solved.upper);
+        // The W1 proximal of rho_T: same value, same eta*.
+        let expected = solved.transport + solved.divergence;
+        prop_assert!((terminal.upper - expected).abs() <= tolerance, "{kind} {} {expected}", terminal.upper);
+        for (j, (eta, again)) in solved.intermediate.iter().zip(&terminal.intermediate).enumerate() {
+            let twin = |k: usize| norm((&q.points.row(k) - &q.points.row(j)).view()) == 0.0;
+            // Mass on coinciding data atoms is split by strict convexity of f alone: equal up to sqrt(gap).
+            prop_assert!((eta - again).abs() < 2e-5 || (0..q.weights.len()).any(|k| k != j && twin(k)), "{kind} {j}: {eta} {again}");
+        }
+        // J* = lambda/(2T) W2^2(rho0, rho_T) + D_f^L(rho_T|pi), W2 by linear programming.
+        let squared = conic::distances(&p.points, &solved.endpoints).mapv(|r| r * r);
+        let w2 = conic::balanced_transport(&squared, &p.weights, &solved.masses());
+        let total = parameters.lambda / (2.0 * parameters.horizon) * w2 + terminal.upper;
+        prop_assert!((total - solved.upper).abs() <= CLARABEL * scale(total) * scale(w2), "{kind} {total} {}", solved.upper);
+        prop_assert!((w2 / (2.0 * parameters.horizon) - solved.kinetic_energy).abs() <= CLARABEL * scale(w2));
+    }
+
+    #[test]
+    fn the_initial_potential_is_the_hopf_lax_transform_of_the_discriminator(
+        p in measure(2, 5), q in measure(2, 5), kind in any_kind(), parameters in any_parameters(),
+        probes in prop::collection::vec(prop::array::uniform2(-3.0..3.0f64), 24),
+    ) {
+        let solved = solve(&p, &q, kind, parameters);
+        let ProximalParameters { lambda, horizon, .. } = parameters;
+        let points = Array2::from_shape_fn((probes.len(), 2), |(k, c)| probes[k][c]);
+        let phi = solved.potential.values(points.view()).unwrap();
+        let arrived = solved.potential.values(solved.endpoints.view()).unwrap();
+        for (i, u) in solved.initial_potential.iter().enumerate() {
+            let kinetic = |y: ndarray::ArrayView1<f64>| {
+                let r = norm((&y - &p.points.row(i)).view());
+                lambda * r * r / (2.0 * horizon)
+            };
+            for (y, phi) in points.outer_iter().zip(&phi) {
+                prop_assert!(*u <= phi + kinetic(y) + 1e-12 * scale(*u), "{kind}");
+            }
+            // Attained at the end points of the paths from this atom.
+            for (k, path) in solved.paths.iter().enumerate().filter(|(_, path)| path.source == i && path.mass > 1e-9) {
+                let reached = arrived[k] + kinetic(solved.endpoints.row(k));
+                prop_assert!((reached - u).abs() <= CERTIFIED * scale(*u) / path.mass.min(1.0), "{kind} {reached} {u}");
+            }
+        }
+    }
+
+    #[test]
+    fn velocities_are_minus_the_gradient_of_the_discriminator_where_it_is_smooth(
+        p in measure(2, 5), q in measure(2, 5), kind in any_kind(), parameters in any_parameters(),
+    ) {
+        // [44]: v = -grad phi*(x_T)/lambda at end points away from the data and from ties.
+        let solved = solve(&p, &q, kind, parameters);
+        let velocities = solved.velocities();
+        for (k, path) in solved.paths.iter().enumerate() {
+            let y = solved.endpoints.row(k);
+            let (_, at) = solved.potential.value_and_gradient(y).unwrap();
+            let apex = norm((&y - &q.points.row(path.data.unwrap())).view());
+            if path.mass > 1e-6 && at.margin > 1e-6 && apex > 1e-3 {
+                let residual = &velocities.row(k) + &(&at.gradient / parameters.lambda);
+                prop_assert!(norm(residual.view()) < 1e-9 * scale(parameters.lipschitz / parameters.lambda), "{kind}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_flow_beats_the_optimum_and_the_optimal_flow_has_no_gap(
+        p in measure(2, 5), q in measure(2, 5), kind in any_kind(), parameters in any_parameters(), steps in 1usize..5,
+        noise in prop::collection::vec(-0.3..0.3f64, 64),
+    ) {
+        let solved = solve(&p, &q, kind, parameters);
+        let frames: Vec<Array2<f64>> =
+            (0..=steps).map(|k| solved.positions(parameters.horizon * k as f64 / steps as f64).unwrap()).collect();
+        let flow = |frames: &[Array2<f64>]| -> Array3<f64> {
+            stack(Axis(0), &frames.iter().map(|frame| frame.view()).collect::<Vec<_>>()).unwrap()
+        };
+        let gap = |frames: &[Array2<f64>]| {
+            let data = (q.points.view(), Some(q.weights.as_slice()));
+            let options = RegularisedOptions::default();
+            optimality_gap(flow(frames).view(), Some(&solved.masses()), data.0, data.1, kind, parameters, &options).unwrap()
+        };
+        let optimal = gap(&frames);
+        let tolerance = 4.0 * CERTIFIED * scale(solved.upper);
+        prop_assert!(optimal.lower.abs() <= tolerance && optimal.upper.abs() <= tolerance, "{kind} {optimal:?}");
+        prop_assert!((optimal.kinetic_energy - solved.kinetic_energy).abs() <= 1e-11 * scale(solved.kinetic_energy));
+
+        // Negative control: any other flow from the same atoms costs more; end points moved by noise, and a detour.
+        let mut moved = frames.clone();
+        let last = moved.last_mut().unwrap();
+        last.iter_mut().zip(noise.iter().cycle()).for_each(|(x, e)| *x += e);
+        prop_assert!(gap(&moved).upper >= -tolerance);
+        if steps >= 2 {
+            let mut detour = frames.clone();
+            detour[1] += 0.5;
+            let h = parameters.horizon / steps as f64;
+            let excess = gap(&detour);
+            // Two legs of the detour: lambda (|0.5, 0.5|^2)/(2h) each, the linear terms cancel on a straight line.
+            let expected = parameters.lambda * 0.5 / h;
+            prop_assert!((excess.lower - expected).abs() <= tolerance + 1e-10 * scale(expected), "{kind} {excess:?}");
+        }
+    }
+}
+
+#[test]
+fn a_split_at_the_kink_is_reproduced_by_hand() {
+    // One source at 0, data at 1 and 4; L = lambda = T = 1: the kink is at r = 1. Costs 1/2 and 4 - 1/2.
+    let (x, z) = (array![[0.0]], array![[1.0], [4.0]]);
+    let parameters = ProximalParameters::new(1.0, 1.0, 1.0).unwrap();
+    let kind = DivergenceKind::KullbackLeibler;
+    let options = RegularisedOptions::default();
+    let solved = combined_proximal(x.view(), None, z.view(), None, kind, parameters, &options).unwrap();
+    // min over eta of eta_2 * 3 + 1/2 + KL = 1/2 - ln(1/2 + e^{-3}/2).
+    let partition = 0.5 * (1.0 + (-3.0f64).exp());
+    assert!((solved.upper - (0.5 - partition.ln())).abs() < 1e-14);
+    let far = 0.5 * (-3.0f64).exp() / partition;
+    assert!((solved.intermediate[1] - far).abs() < 1e-15);
+    // Both paths end at 1: the first on the data, the second short of it by 3, which W1 pays.
+    assert!(solved.endpoints.iter().all(|y| (y - 1.0).abs() < 1e-15));
+    assert!((solved.kinetic_energy - 0.5).abs() < 1e-15);
+    assert!((solved.transport - 3.0 * far).abs() < 1e-15);
+}
+
+#[test]
+fn a_short_reach_leaves_transport_to_w1_and_a_long_reach_leaves_none() {
+    let p = Measure::new(array![[0.0, 0.0], [0.5, 0.0]], vec![0.5, 0.5]);
+    let q = Measure::new(array![[3.0, 1.0], [2.0, -2.0]], vec![0.4, 0.6]);
+    for kind in common::KINDS {
+        let reach = |lambda: f64| solve(&p, &q, kind, ProximalParameters::new(1.0, lambda, 1.0).unwrap());
+        let long = reach(0.05);
+        assert!(long.transport == 0.0 && long.paths.iter().all(|path| path.data.is_some()), "{kind}");
+        let short = reach(2.0);
+        assert!(short.transport > 0.5, "{kind}");
+        assert!(short.velocities().outer_iter().all(|v| (norm(v) - 0.5).abs() < 1e-14), "{kind}");
+    }
+}
+
+#[test]
+fn priced_singular_mass_stays_where_it_is() {
+    let p = Measure::new(array![[0.0]], vec![1.0]);
+    let q = Measure::new(array![[50.0]], vec![1.0]);
+    let parameters = ProximalParameters::new(1.0, 1.0, 1.0).unwrap();
+    let kind = DivergenceKind::JensenShannon;
+    let solved =
+        combined_proximal(p.points.view(), None, q.points.view(), None, kind, parameters, &priced()).unwrap();
+    assert!(solved.gap().abs() < 1e-12 && solved.stayed[0] > 0.9);
+    assert!(solved.upper <= 2.0 * 2f64.ln() + 1e-12);
+    assert!((solved.intermediate[0] + solved.stayed[0] - 1.0).abs() < 1e-14);
+    for (k, path) in solved.paths.iter().enumerate().filter(|(_, path)| path.data.is_none()) {
+        assert_eq!(solved.starts.row(k), solved.endpoints.row(k));
+        assert_eq!(path.mass, solved.stayed[0]);
+    }
+}
+
+#[test]
+fn times_and_flows_out_of_range_are_refused() {
+    let p = Measure::new(array![[0.0]], vec![1.0]);
+    let parameters = ProximalParameters::new(1.0, 1.0, 2.0).unwrap();
+    let kind = DivergenceKind::KullbackLeibler;
+    let solved = solve(&p, &p, kind, parameters);
+    assert!(
+        solved.positions(-0.1).is_err()
+            && solved.positions(2.1).is_err()
+            && solved.positions(f64::NAN).is_err()
+    );
+    let options = RegularisedOptions::default();
+    let flow = Array3::<f64>::zeros((1, 1, 1));
+    let error =
+        optimality_gap(flow.view(), None, p.points.view(), None, kind, parameters, &options).unwrap_err();
+    assert_eq!(error.field, "trajectories");
+    let invalid = ProximalParameters { lambda: 0.0, ..parameters };
+    assert!(
+        combined_proximal(p.points.view(), None, p.points.view(), None, kind, invalid, &options).is_err()
+    );
+}

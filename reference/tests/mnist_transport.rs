@@ -1,0 +1,94 @@
+//! The exact values of the published MNIST problem (notation 2.2 and 1.4), recomputed; skipped without the data.
+#![allow(clippy::unwrap_used)]
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use flate2::read::GzDecoder;
+use ndarray::{Array2, Axis};
+use proxflow_reference::transport::{
+    PointCost, PointwiseCost, SemiRelaxedOptions, SemiRelaxedTransport, balanced_transport,
+    semi_relaxed_transport,
+};
+use proxflow_reference::{DivergenceKind, ProximalParameters};
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+const PIXELS: usize = 784;
+
+/// Images of an IDX file as rows in `[0, 1]`.
+fn images(path: PathBuf) -> Array2<f64> {
+    let mut bytes = Vec::new();
+    GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_end(&mut bytes).unwrap();
+    let count = u32::from_be_bytes(bytes[4..8].try_into().unwrap()) as usize;
+    Array2::from_shape_fn((count, PIXELS), |(i, k)| f64::from(bytes[16 + i * PIXELS + k]) / 255.0)
+}
+
+fn subset(images: &Array2<f64>, count: usize, random: &mut ChaCha8Rng) -> Array2<f64> {
+    let mut chosen: Vec<usize> = (0..images.nrows()).collect();
+    chosen.shuffle(random);
+    images.select(Axis(0), &chosen[..count])
+}
+
+fn uniform(count: usize) -> Vec<f64> {
+    vec![1.0 / count as f64; count]
+}
+
+fn solve(name: &str, cost: PointwiseCost, x: &Array2<f64>, z: &Array2<f64>) -> SemiRelaxedTransport {
+    let clock = Instant::now();
+    let cost = PointCost::new(cost, x.view(), z.view()).unwrap().into_dense();
+    let distances = clock.elapsed().as_secs_f64();
+    let (p, q) = (uniform(x.nrows()), uniform(z.nrows()));
+    let kind = DivergenceKind::KullbackLeibler;
+    let solution = semi_relaxed_transport(&cost, &p, &q, kind, &SemiRelaxedOptions::default()).unwrap();
+    println!(
+        "{name}: value {:.6}, KL {:.5}, gap {:.1e}, distances {distances:.2} s, solver {:.2} s",
+        solution.upper,
+        solution.divergence,
+        solution.gap(),
+        solution.seconds
+    );
+    solution
+}
+
+#[test]
+fn the_exact_values_of_the_published_problem_are_reproduced() {
+    let Some(folder) = std::env::var_os("PROXFLOW_MNIST").map(PathBuf::from) else {
+        println!("SKIPPED: PROXFLOW_MNIST is not set, the exact MNIST values are not recomputed");
+        return;
+    };
+    let mut random = ChaCha8Rng::seed_from_u64(0);
+    let training = images(folder.join("train-images-idx3-ubyte.gz"));
+    let held_out = subset(&images(folder.join("t10k-images-idx3-ubyte.gz")), 1000, &mut random);
+    let digits = subset(&training, 6000, &mut random);
+    let noise = Array2::from_shape_simple_fn((1000, PIXELS), || random.random_range(0.0..0.5));
+
+    let parameters = ProximalParameters::new(1.0, 0.05, 5.0).unwrap();
+    let proximal = solve("J*", PointwiseCost::Huber(parameters), &noise, &digits);
+    assert!(proximal.gap() <= 1e-6);
+    // Golden values from one draw of 1000 noise samples and 6000 digits; another draw of the digits moves them by 0.5%.
+    assert!((proximal.upper - 0.4756).abs() <= 0.005, "{}", proximal.upper);
+    let kinetic_energy = proximal.transport / parameters.lambda;
+    assert!((kinetic_energy - 9.46).abs() <= 0.1, "{kinetic_energy}");
+
+    let divergence =
+        solve("D_KL^1 of held-out digits", PointwiseCost::Lipschitz { lipschitz: 1.0 }, &held_out, &digits);
+    assert!(divergence.gap() <= 1e-6);
+    // Monte Carlo: distances to the nearest digit spread by 1.6, so 1000 test digits give a standard error of 0.05.
+    assert!((divergence.upper - 5.631).abs() <= 0.15, "{}", divergence.upper);
+
+    let clock = Instant::now();
+    let real = subset(&training, 1000, &mut random);
+    let cost = PointCost::new(PointwiseCost::Distance, real.view(), held_out.view()).unwrap().into_dense();
+    let first = balanced_transport(&cost, &uniform(1000), &uniform(1000)).unwrap();
+    println!(
+        "W1 of training to held-out digits: {:.4}, gap {:.1e}, {:.2} s",
+        first.upper,
+        first.gap(),
+        clock.elapsed().as_secs_f64()
+    );
+    // Golden 6.54 from one draw; two independent draws of 1000 digits, standard error 0.05 each.
+    assert!((first.upper - 6.54).abs() <= 0.2 && first.gap() <= 1e-10, "{} {}", first.upper, first.gap());
+}

@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""Speed peer: Algorithm 1 in eager PyTorch with the published MNIST set-up (batch 200, 5 critic steps, T = 5, h = 1) on random images.
+
+Back-propagates through the flow and simulates every critic batch on its own, as the released code does. Prints the median seconds per outer
+iteration."""
+import argparse
+import math
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--device", default="cpu")
+parser.add_argument("--iterations", type=int, default=10)
+parser.add_argument("--batch", type=int, default=200)
+arguments = parser.parse_args()
+LAMBDA, STEPS, H, LIPSCHITZ, WEIGHT = 0.05, 5, 1.0, 1.0, 0.1
+device, batch = arguments.device, arguments.batch
+torch.manual_seed(1)
+images = torch.rand(6000, 1, 28, 28, device=device)
+
+
+class Network(nn.Module):
+    def __init__(self, width, time_inputs):
+        super().__init__()
+        self.convolutions = nn.ModuleList([nn.Conv2d(c, 8, 7, padding=3, bias=False) for c in (1, 8)])
+        widths = [392 + time_inputs, width, width, width, 1]
+        self.dense = nn.ModuleList([nn.Linear(a, b) for a, b in zip(widths, widths[1:])])
+        for module in [*self.convolutions, *self.dense]:
+            nn.init.xavier_normal_(module.weight)
+        for layer in self.dense:
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x, t=None):
+        for convolution in self.convolutions:
+            x = F.max_pool2d(F.relu(convolution(x)), 2)
+        x = x.flatten(1)
+        if t is not None:
+            x = torch.cat([x, torch.full((len(x), 1), t, device=x.device)], 1)
+        for layer in self.dense[:-1]:
+            x = F.relu(layer(x))
+        return self.dense[-1](x)[:, 0]
+
+
+potential, critic = Network(512, 1).to(device), Network(256, 0).to(device)
+potential_adam = torch.optim.Adam(potential.parameters(), lr=5e-4, betas=(0.5, 0.9))
+critic_adam = torch.optim.Adam(critic.parameters(), lr=1e-4, betas=(0.5, 0.9))
+
+
+def flow(x, graph):
+    energy = 0.0
+    for k in range(STEPS):
+        x = x if x.requires_grad else x.requires_grad_()
+        (slope,) = torch.autograd.grad(potential(x, k * H).sum(), x, create_graph=graph)
+        velocity = -slope / LAMBDA
+        energy = energy + H * 0.5 * velocity.flatten(1).square().sum(1).mean()
+        x = x + H * velocity
+        x = x if graph else x.detach()
+    return x, energy
+
+
+def outer_step():
+    for _ in range(5):
+        generated, _ = flow(torch.rand(batch, 1, 28, 28, device=device) * 0.5, graph=False)
+        data = images[torch.randint(len(images), (batch,), device=device)]
+        u = torch.rand(batch, 1, 1, 1, device=device)
+        between = (u * data + (1 - u) * generated).requires_grad_()
+        (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+        penalty = F.relu(slope.flatten(1).square().sum(1) - LIPSCHITZ**2).mean()
+        bound = critic(generated).mean() - torch.logsumexp(critic(data), 0) + math.log(batch)
+        critic_adam.zero_grad()
+        (WEIGHT * penalty - bound).backward()
+        critic_adam.step()
+    generated, energy = flow(torch.rand(batch, 1, 28, 28, device=device) * 0.5, graph=True)
+    potential_adam.zero_grad()
+    (critic(generated).mean() + LAMBDA * energy).backward()
+    potential_adam.step()
+
+
+seconds = []
+for iteration in range(arguments.iterations + 2):
+    if device != "cpu":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    outer_step()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    if iteration >= 2:
+        seconds.append(time.perf_counter() - start)
+seconds.sort()
+print(f"{seconds[len(seconds) // 2]:.4f}")

@@ -1,0 +1,178 @@
+//! The configuration of a training run: options, configuration file, defaults.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use proxflow::command::Failure;
+use proxflow::run_directory::RunDirectory;
+use proxflow_gpu::configuration::Configuration;
+use proxflow_gpu::objective::Case;
+use proxflow_reference::{DivergenceKind, InvalidInput};
+use serde::{Deserialize, Serialize};
+
+use crate::options::{self, Common, DataArguments};
+
+/// Options of `mnist train`.
+#[derive(Args, Clone)]
+pub struct Arguments {
+    /// Proximals: w1w2, w1, w2 or none [default: w1w2]
+    #[arg(long, value_parser = case)]
+    case: Option<Case>,
+    /// Outer iterations, counted from the start of the run [default: 5000]
+    #[arg(long)]
+    iterations: Option<u64>,
+    /// Batch size [default: 200]
+    #[arg(long)]
+    batch: Option<usize>,
+    /// Critic steps per potential step [default: 5]
+    #[arg(long)]
+    critic_steps: Option<usize>,
+    /// Time horizon T [default: 5]
+    #[arg(long)]
+    horizon: Option<f64>,
+    /// Euler steps N [default: 5]
+    #[arg(long)]
+    steps: Option<usize>,
+    /// Kinetic weight lambda [default: 0.05]
+    #[arg(long)]
+    lambda: Option<f64>,
+    /// Lipschitz constant L of the penalty [default: 1]
+    #[arg(long)]
+    lipschitz: Option<f64>,
+    /// f-divergence: kl, reverse-kl, alpha:A, chi2, js, hellinger [default: kl]
+    #[arg(long, value_parser = options::divergence)]
+    f: Option<DivergenceKind>,
+    /// Size of the random training subset [default: 6000]
+    #[arg(long)]
+    train_size: Option<usize>,
+    #[command(flatten)]
+    data: DataArguments,
+    #[command(flatten)]
+    pub common: Common,
+    /// Root seed [default: 1]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Run directory [default: a new folder under runs/]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Continue the run in --out, bit for bit on the CPU with the same --threads
+    #[arg(long, requires = "out")]
+    pub resume: bool,
+    /// Configuration file; options on the command line win over it
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+    /// Iterations between rows of metrics.csv [default: 20]
+    #[arg(long)]
+    log_every: Option<u64>,
+    /// Iterations between sample grids [default: 500]
+    #[arg(long)]
+    sample_every: Option<u64>,
+    /// Iterations between checkpoints [default: 50]
+    #[arg(long)]
+    checkpoint_every: Option<u64>,
+    /// Stop when the gauged HJ residual falls below this
+    #[arg(long, value_name = "RESIDUAL")]
+    stop_hj: Option<f64>,
+}
+
+/// Everything that decides a run; written resolved to `config.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct RunConfiguration {
+    pub iterations: u64,
+    pub train_size: usize,
+    pub dataset: String,
+    pub data: Option<PathBuf>,
+    pub device: String,
+    pub threads: Option<usize>,
+    pub log_every: u64,
+    pub sample_every: u64,
+    pub checkpoint_every: u64,
+    pub stop_hj: Option<f64>,
+    pub training: Configuration,
+}
+
+impl Default for RunConfiguration {
+    fn default() -> Self {
+        Self {
+            iterations: 5000,
+            train_size: 6000,
+            dataset: "auto".to_owned(),
+            data: None,
+            device: "auto".to_owned(),
+            threads: None,
+            log_every: 20,
+            sample_every: 500,
+            checkpoint_every: 50,
+            stop_hj: None,
+            training: Configuration::default(),
+        }
+    }
+}
+
+fn case(text: &str) -> Result<Case, String> {
+    Case::ALL
+        .into_iter()
+        .find(|case| case.name() == text)
+        .ok_or_else(|| format!("case: {text} is not allowed (allowed: w1w2, w1, w2, none)"))
+}
+
+/// Defaults, then `--config` (or the run's own `config.toml` with `--resume`), then the command line.
+pub fn resolve_configuration(arguments: &Arguments) -> Result<RunConfiguration, Failure> {
+    let resumed = arguments.out.as_deref().filter(|_| arguments.resume);
+    if let Some(folder) = resumed {
+        RunDirectory::open(folder)?;
+    }
+    let file = arguments.config.clone().or_else(|| resumed.map(|folder| folder.join("config.toml")));
+    let mut configuration = match file {
+        None => RunConfiguration::default(),
+        Some(path) => {
+            let text = std::fs::read_to_string(&path).map_err(|error| {
+                Failure::bad_input("config", format!("{}: {error}", path.display()), "a readable file")
+            })?;
+            toml::from_str(&text).map_err(|error| {
+                let line = error.message().to_owned();
+                Failure::bad_input(
+                    "config",
+                    format!("{}: {line}", path.display()),
+                    "the keys of a run's config.toml",
+                )
+            })?
+        }
+    };
+    let given = arguments.clone();
+    let training = &mut configuration.training;
+    set(&mut training.case, given.case);
+    set(&mut training.f, given.f);
+    set(&mut training.batch, given.batch);
+    set(&mut training.critic_steps, given.critic_steps);
+    set(&mut training.horizon, given.horizon);
+    set(&mut training.steps, given.steps);
+    set(&mut training.lambda, given.lambda);
+    set(&mut training.lipschitz, given.lipschitz);
+    set(&mut training.seed, given.seed);
+    set(&mut configuration.iterations, given.iterations);
+    set(&mut configuration.train_size, given.train_size);
+    set(&mut configuration.dataset, given.data.dataset);
+    set(&mut configuration.device, given.common.device.map(|device| device.to_string()));
+    set(&mut configuration.log_every, given.log_every);
+    set(&mut configuration.sample_every, given.sample_every);
+    set(&mut configuration.checkpoint_every, given.checkpoint_every);
+    configuration.data = given.data.data.or(configuration.data);
+    configuration.threads = given.common.threads.or(configuration.threads);
+    configuration.stop_hj = given.stop_hj.or(configuration.stop_hj);
+    configuration.training.validate()?;
+    if configuration.train_size == 0 {
+        return Err(Failure::bad_input("train-size", 0, ">= 1"));
+    }
+    if let Some(threshold) = configuration.stop_hj {
+        InvalidInput::require_positive("stop-hj", threshold)?;
+    }
+    Ok(configuration)
+}
+
+fn set<T>(field: &mut T, given: Option<T>) {
+    if let Some(value) = given {
+        *field = value;
+    }
+}
