@@ -13,15 +13,15 @@ pub(crate) struct Polished {
     pub steps: usize,
 }
 
-/// Mixes plans from `start` (any feasible one, or none) until the gap is at most `relative_gap * |upper|` or `limit` steps.
+/// Mixes plans from `start` (feasible points, or none) until the gap is at most `relative_gap * |upper|` or `limit` steps.
 pub(crate) fn polish(level: &Level, start: Option<PrimalPoint>, relative_gap: f64, limit: usize) -> Polished {
     let mut smooth = SmoothDual::new(level.grid, level.curvature(), level.source.clone());
     // No two values of an optimal potential on the target differ by more than the largest cost.
     let dimension = level.grid.dimension as f64;
     let spread = (level.lipschitz * dimension.sqrt() / 2.0).min(level.kinetic * dimension / 4.0);
     let mut psi: Vec<f64> = level.target.iter().map(|q| if *q > 0.0 { 0.0 } else { f64::INFINITY }).collect();
+    let (start, mut best) = start.unzip();
     let mut primal = start.filter(|point| point.value().is_finite());
-    let mut best: Option<DualPoint> = None;
     let mut steps = 0;
     loop {
         if let Some(point) = &primal {

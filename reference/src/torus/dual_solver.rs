@@ -115,14 +115,14 @@ pub fn solve_dual_observed(
     let mut ascent = Ascent::new(finest, phi);
     let (termination, primal, dual) = ascent.run(options.iterations, Some(options.relative_gap), observe);
     if termination != Termination::Gap && dual.phi != ascent.phi {
-        return Ok(mixed_solution(&ascent.level, Some(primal), options, started));
+        return Ok(mixed_solution(&ascent.level, Some((primal, dual)), options, started));
     }
     Ok(solution(&ascent.level, primal, dual, (termination, ascent.iterations), started))
 }
 
 fn mixed_solution(
     level: &Level,
-    start: Option<PrimalPoint>,
+    start: Option<(PrimalPoint, DualPoint)>,
     options: &DualOptions,
     started: Instant,
 ) -> TorusSolution {
