@@ -81,12 +81,17 @@ mod implementation {
             let tilt: Vec<f64> = q.points.column(0).iter().map(|x| (side * x).exp()).collect();
             let law = WeightedIndex::new(&tilt).expect("exponentials of finite numbers");
             let chosen: Vec<usize> = (0..2 * n).map(|_| law.sample(&mut generator)).collect();
-            Measure { points: q.points.select(ndarray::Axis(0), &chosen), weights: vec![0.5 / n as f64; 2 * n] }
+            Measure {
+                points: q.points.select(ndarray::Axis(0), &chosen),
+                weights: vec![0.5 / n as f64; 2 * n],
+            }
         };
         let p = [tilted(-1.5), tilted(1.5)];
         let f = Generator::new(KIND)?;
-        let exact: Vec<_> = p.iter().map(|p| lipschitz_divergence(p, &q, KIND, L)).collect::<Result<_, _>>()?;
-        let optimal = |i: usize, x: ndarray::ArrayView1<f64>| mcshane(x, q.points.view(), &exact[i].potential, L);
+        let exact: Vec<_> =
+            p.iter().map(|p| lipschitz_divergence(p, &q, KIND, L)).collect::<Result<_, _>>()?;
+        let optimal =
+            |i: usize, x: ndarray::ArrayView1<f64>| mcshane(x, q.points.view(), &exact[i].potential, L);
         let difference = |x: ndarray::ArrayView1<f64>| optimal(0, x) - optimal(1, x);
         let exact_pairing = p[0].mean(difference) - p[1].mean(difference);
 
@@ -103,7 +108,8 @@ mod implementation {
         let tensors = [to_tensor(p[0].points.view(), OPTIONS), to_tensor(p[1].points.view(), OPTIONS)];
         let data = to_tensor(q.points.view(), OPTIONS);
         let mut stream = Stream::new(setting.seed, StreamLabel::Batch);
-        let basis = || Basis::Exact("Lemma 4.1 for L-Lipschitz functions on the atoms; f32 rounding 1e-6".into());
+        let basis =
+            || Basis::Exact("Lemma 4.1 for L-Lipschitz functions on the atoms; f32 rounding 1e-6".into());
         let mut finding = Finding::new();
         let (mut errors, mut totals) = (Vec::new(), Vec::new());
         let mut curve = Vec::new();
@@ -135,8 +141,18 @@ mod implementation {
             let gap = |i: usize, j: usize| exact[i].upper - phi[j].functional(i, &f, &q);
             let gaps = gap(0, 0) + gap(1, 1);
             finding
-                .measure(format!("pairing + gaps after {trained} steps"), pairing + gaps, Bound::AtLeast(-1e-6), basis())
-                .measure(format!("least gap after {trained} steps"), gap(0, 0).min(gap(1, 1)), Bound::AtLeast(-1e-6), basis());
+                .measure(
+                    format!("pairing + gaps after {trained} steps"),
+                    pairing + gaps,
+                    Bound::AtLeast(-1e-6),
+                    basis(),
+                )
+                .measure(
+                    format!("least gap after {trained} steps"),
+                    gap(0, 0).min(gap(1, 1)),
+                    Bound::AtLeast(-1e-6),
+                    basis(),
+                );
             errors.push((pairing - exact_pairing).abs() / exact_pairing);
             totals.push(gaps);
             curve.push((trained as f64, pairing));
@@ -151,8 +167,18 @@ mod implementation {
                     Some(&data.weights),
                 )?;
                 finding
-                    .control("flipped coupling: pairing", -pairing, Bound::AtLeast(-gaps.min(0.1 * pairing)), basis())
-                    .control("critics exchanged: pairing", -pairing, Bound::AtLeast(-gaps.min(0.1 * pairing)), basis())
+                    .control(
+                        "flipped coupling: pairing",
+                        -pairing,
+                        Bound::AtLeast(-gaps.min(0.1 * pairing)),
+                        basis(),
+                    )
+                    .control(
+                        "critics exchanged: pairing",
+                        -pairing,
+                        Bound::AtLeast(-gaps.min(0.1 * pairing)),
+                        basis(),
+                    )
                     .control(
                         "Lipschitz cap dropped (critic ln dP/dQ): gap",
                         exact[0].upper - uncapped,
@@ -164,16 +190,27 @@ mod implementation {
                     .figure("certified gaps after training", gaps);
             }
         }
-        finding.measure("sum of certified gaps, last / first stage", totals[2] / totals[0], Bound::AtMost(0.5), Basis::Requirement(
-            "training must at least halve it".into(),
-        ));
-        finding.measure("error of the pairing, last / first stage", errors[2] / errors[0], Bound::AtMost(0.5), Basis::Requirement(
-            "training must at least halve it".into(),
-        ));
+        finding.measure(
+            "sum of certified gaps, last / first stage",
+            totals[2] / totals[0],
+            Bound::AtMost(0.5),
+            Basis::Requirement("training must at least halve it".into()),
+        );
+        finding.measure(
+            "error of the pairing, last / first stage",
+            errors[2] / errors[0],
+            Bound::AtMost(0.5),
+            Basis::Requirement("training must at least halve it".into()),
+        );
         finding.plot(
-            Plot::new("Pairing of trained critics", "critic steps", "pairing", "Rises to the exact value of the oracle.")
-                .line("trained", curve.clone())
-                .line("exact", curve.iter().map(|(steps, _)| (*steps, exact_pairing)).collect()),
+            Plot::new(
+                "Pairing of trained critics",
+                "critic steps",
+                "pairing",
+                "Rises to the exact value of the oracle.",
+            )
+            .line("trained", curve.clone())
+            .line("exact", curve.iter().map(|(steps, _)| (*steps, exact_pairing)).collect()),
         );
         Ok(finding)
     }
