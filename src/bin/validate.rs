@@ -197,14 +197,12 @@ fn subject(arguments: &Arguments) -> Result<Option<Subject>, Failure> {
     subject.tolerance = arguments.tolerance;
     subject.data = arguments.data.as_deref().map(array::read_points).transpose()?;
     let dimension = subject.paths[0].positions.shape()[2];
-    match &subject.data {
-        Some(data) if data.ncols() != dimension => Err(Failure::bad_input(
-            "--data",
-            format!("dimension {}", data.ncols()),
-            format!("dimension {dimension}"),
-        )),
-        _ => Ok(Some(subject)),
+    let found = subject.data.as_ref().map_or(dimension, |data| data.ncols());
+    if found != dimension {
+        let allowed = format!("dimension {dimension}");
+        return Err(Failure::bad_input("--data", format!("dimension {found}"), allowed));
     }
+    Ok(Some(subject))
 }
 
 fn from_checkpoint(arguments: &Arguments, path: &Path) -> Result<Subject, Failure> {

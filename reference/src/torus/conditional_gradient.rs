@@ -14,7 +14,12 @@ pub(crate) struct Polished {
 }
 
 /// Mixes plans from `start` (feasible points, or none) until the gap is at most `relative_gap * |upper|` or `limit` steps.
-pub(crate) fn polish(level: &Level, start: Option<PrimalPoint>, relative_gap: f64, limit: usize) -> Polished {
+pub(crate) fn polish(
+    level: &Level,
+    start: Option<(PrimalPoint, DualPoint)>,
+    relative_gap: f64,
+    limit: usize,
+) -> Polished {
     let mut smooth = SmoothDual::new(level.grid, level.curvature(), level.source.clone());
     // No two values of an optimal potential on the target differ by more than the largest cost.
     let dimension = level.grid.dimension as f64;

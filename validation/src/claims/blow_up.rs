@@ -33,15 +33,23 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
         let bandwidth = 0.2 / 2.0_f64.powi(k);
         let model = GridMeasure::smoothed(grid, model_points.view(), None, 0.05)?;
         let target = GridMeasure::smoothed(grid, target_points.view(), None, bandwidth)?;
-        let on_grid = |m: &GridMeasure| Measure { points: grid.centres(), weights: crate::instances::normalised(m.masses()) };
+        let on_grid = |m: &GridMeasure| Measure {
+            points: grid.centres(),
+            weights: crate::instances::normalised(m.masses()),
+        };
         let (p, q) = (on_grid(&model), on_grid(&target));
         let value = lipschitz_divergence(&p, &q, DivergenceKind::KullbackLeibler, lipschitz)?.upper;
         plain.push((bandwidth, model.f_divergence(&target, DivergenceKind::KullbackLeibler)?));
         regularised.push((bandwidth, value));
         excess.push(value - lipschitz * quantile_transport(&p, &q, 1));
     }
-    let singular =
-        f_divergence_of_atoms(DivergenceKind::KullbackLeibler, model_points.view(), None, target_points.view(), None)?;
+    let singular = f_divergence_of_atoms(
+        DivergenceKind::KullbackLeibler,
+        model_points.view(),
+        None,
+        target_points.view(),
+        None,
+    )?;
     let growth = smallest(plain.windows(2).map(|pair| pair[1].1 - pair[0].1));
     let last = plain[4].1 - lipschitz * (regularised[4].1 - excess[4]);
 
@@ -50,7 +58,15 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
     let p = [0.0, 1.0];
     let q = [0.4, 2.0];
     let first = |x: f64| -x;
-    let second = |x: f64| if x <= 0.4 { -x } else if x <= 0.7 { -0.8 + x } else { 0.6 - x };
+    let second = |x: f64| {
+        if x <= 0.4 {
+            -x
+        } else if x <= 0.7 {
+            -0.8 + x
+        } else {
+            0.6 - x
+        }
+    };
     let dual = |phi: &dyn Fn(f64) -> f64| 0.5 * (phi(p[0]) + phi(p[1]) - phi(q[0]) - phi(q[1]));
     let w1 = 0.5 * (0.4 + 1.0);
     let probe: Vec<f64> = (0..=300).map(|k| -0.5 + k as f64 / 100.0).collect();
@@ -68,23 +84,56 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
     let mut finding = Finding::new();
     finding
         .measure("largest D_KL^L - L W1 over bandwidths", largest(excess), Bound::AtMost(1e-10), exact())
-        .measure("suboptimality of the first W1 potential", (dual(&first) - w1).abs(), Bound::AtMost(1e-12), rounding())
-        .measure("suboptimality of the second W1 potential", (dual(&second) - w1).abs(), Bound::AtMost(1e-12), rounding())
+        .measure(
+            "suboptimality of the first W1 potential",
+            (dual(&first) - w1).abs(),
+            Bound::AtMost(1e-12),
+            rounding(),
+        )
+        .measure(
+            "suboptimality of the second W1 potential",
+            (dual(&second) - w1).abs(),
+            Bound::AtMost(1e-12),
+            rounding(),
+        )
         .measure("slope of the second - 1", slope - 1.0, Bound::AtMost(1e-12), rounding())
-        .measure("spread of their difference", spread, Bound::AtLeast(0.1), Basis::Exact("0.6 by construction".into()))
-        .measure("least growth of KL per halving of the bandwidth", growth, Bound::AtLeast(0.2), Basis::Exact(
-            "KL grows like r^2 / (2 s^2)".into(),
-        ))
+        .measure(
+            "spread of their difference",
+            spread,
+            Bound::AtLeast(0.1),
+            Basis::Exact("0.6 by construction".into()),
+        )
+        .measure(
+            "least growth of KL per halving of the bandwidth",
+            growth,
+            Bound::AtLeast(0.2),
+            Basis::Exact("KL grows like r^2 / (2 s^2)".into()),
+        )
         .control("KL of the singular pair is infinite", singular, Bound::AtMost(1e300), exact())
-        .control("KL without regularisation: KL - L W1 at the least bandwidth", last, Bound::AtMost(1e-10), exact())
-        .control("with KL beside W1, the worse of the two potentials", regular, Bound::AtMost(1e-12), rounding())
+        .control(
+            "KL without regularisation: KL - L W1 at the least bandwidth",
+            last,
+            Bound::AtMost(1e-10),
+            exact(),
+        )
+        .control(
+            "with KL beside W1, the worse of the two potentials",
+            regular,
+            Bound::AtMost(1e-12),
+            rounding(),
+        )
         .figure("distance of the atoms", distance(model.points.row(0), data.points.row(0)));
     finding.plot(
-        Plot::new("Smoothed target of dimension zero", "bandwidth", "divergence", "KL grows without bound as the target \
-             sharpens; the regularised divergence stays below L W1.")
-            .logarithmic()
-            .line("KL", plain)
-            .line("D_KL^L", regularised),
+        Plot::new(
+            "Smoothed target of dimension zero",
+            "bandwidth",
+            "divergence",
+            "KL grows without bound as the target \
+             sharpens; the regularised divergence stays below L W1.",
+        )
+        .logarithmic()
+        .line("KL", plain)
+        .line("D_KL^L", regularised),
     );
     Ok(finding)
 }

@@ -1,10 +1,12 @@
 //! The combined proximal and its composition [10]-[16].
 
-use proxflow_reference::{DivergenceKind, ProximalParameters};
 use proxflow_reference::divergence::Generator;
+use proxflow_reference::{DivergenceKind, ProximalParameters};
 
 use crate::claim::{Basis, Bound, CheckError, Claim, Finding, Setting};
-use crate::instances::{KINDS, Measure, huber_transport, largest, lipschitz_divergence, mcshane, quantile_transport, smallest};
+use crate::instances::{
+    KINDS, Measure, huber_transport, largest, lipschitz_divergence, mcshane, quantile_transport, smallest,
+};
 
 pub(super) const CLAIM: Claim = Claim {
     id: "combined_proximal",
@@ -30,7 +32,8 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
     let parameters = ProximalParameters::new(0.6, 1.0, 1.0)?;
     let ProximalParameters { lipschitz, lambda, horizon } = parameters;
     let mut gap = vec![];
-    let (mut composed, mut intermediate, mut gibbs, mut speeds, mut suboptimal) = (vec![], vec![], vec![], vec![], vec![]);
+    let (mut composed, mut intermediate, mut gibbs, mut speeds, mut suboptimal) =
+        (vec![], vec![], vec![], vec![], vec![]);
     let (mut halved, mut on_data, mut transposed, mut derivative) = (vec![], vec![], vec![], vec![]);
     let mut beyond = 0.0;
     for kind in KINDS {
@@ -79,11 +82,14 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
         }
         halved.push((objective(&recover(2.0 * parameters.kink()))? - solution.upper).abs() / scale);
         on_data.push((objective(&recover(f64::INFINITY))? - solution.upper).abs() / scale);
-        transposed.push((huber_transport(&data, &source, kind, parameters)?.upper - solution.upper).abs() / scale);
+        transposed
+            .push((huber_transport(&data, &source, kind, parameters)?.upper - solution.upper).abs() / scale);
         beyond += solution
             .plan
             .iter()
-            .filter(|&&(i, j, _)| (source.points[[i as usize, 0]] - data.points[[j as usize, 0]]).abs() > parameters.kink())
+            .filter(|&&(i, j, _)| {
+                (source.points[[i as usize, 0]] - data.points[[j as usize, 0]]).abs() > parameters.kink()
+            })
             .map(|arc| arc.2)
             .sum::<f64>()
             / KINDS.len() as f64;
@@ -95,12 +101,20 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
     finding
         .measure("certified gap / (1 + J*)", largest(gap), bound, rounding())
         .measure("|lambda/(2T) W2^2 + D_f^L(rho_T|pi) - J*| / (1 + J*)", largest(composed), bound, rounding())
-        .measure("eta* of the two problems, largest difference", largest(intermediate), Bound::AtMost(1e-6), root())
+        .measure(
+            "eta* of the two problems, largest difference",
+            largest(intermediate),
+            Bound::AtMost(1e-6),
+            root(),
+        )
         .measure("eta* - pi (f*)'(phi - nu), largest", largest(gibbs), Bound::AtMost(1e-6), root())
         .measure("largest speed lambda / L - 1", largest(speeds), Bound::AtMost(1e-12), rounding())
-        .measure("least J of another flow - J*", smallest(suboptimal), Bound::AtLeast(-1e-9), Basis::Exact(
-            "J* is the infimum".into(),
-        ))
+        .measure(
+            "least J of another flow - J*",
+            smallest(suboptimal),
+            Bound::AtLeast(-1e-9),
+            Basis::Exact("J* is the infimum".into()),
+        )
         .control("lambda halved in the recovery", smallest(halved), bound, rounding())
         .control("endpoints on the data: Lipschitz cap dropped", smallest(on_data), bound, rounding())
         .control("cost transposed: source and data exchanged", smallest(transposed), bound, rounding())

@@ -38,7 +38,9 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
     )
     .logarithmic();
     for kind in KINDS {
-        let value = |p: &Measure, q: &Measure, lipschitz: f64| lipschitz_divergence(p, q, kind, lipschitz).map(|s| s.upper);
+        let value = |p: &Measure, q: &Measure, lipschitz: f64| {
+            lipschitz_divergence(p, q, kind, lipschitz).map(|s| s.upper)
+        };
         let exact = f_divergence(kind, &p.weights, &q.weights)?;
         let slopes: Vec<f64> = (-7..=9).map(|k| 4.0_f64.powi(k)).collect();
         let values: Vec<f64> = slopes.iter().map(|l| value(&p, &q, *l)).collect::<Result<_, _>>()?;
@@ -62,7 +64,8 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
         invariant.push((value(&mapped(&p, 1.0), &mapped(&q, 1.0), 1.0)? - here).abs());
         dilated.push((value(&mapped(&p, 1.5), &mapped(&q, 1.5), 1.0)? - here).abs());
         unregularised.push(exact - 1e-3 * first_distance);
-        plot = plot.line(kind.to_string(), slopes.iter().zip(&values).map(|(l, v)| (*l, v / exact)).collect());
+        plot =
+            plot.line(kind.to_string(), slopes.iter().zip(&values).map(|(l, v)| (*l, v / exact)).collect());
     }
     let (at_most, at_least) = (Bound::AtMost(1e-10), Bound::AtLeast(-1e-10));
     let mut finding = Finding::new();
@@ -72,11 +75,19 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
         .measure("least increase with L", smallest(monotone), at_least, certified())
         .measure("largest D_f^L(P|P)", largest(zero), at_most, certified())
         .measure("|D_f^L - D_f| at L = 1e7, relative", largest(large), Bound::AtMost(1e-9), certified())
-        .measure("|D_f^L / (L W1) - 1| at L = 1e-5", largest(small), Bound::AtMost(1e-3), Basis::Discretisation(
-            "first order in L: 1e-5 times a constant of order ten".into(),
-        ))
+        .measure(
+            "|D_f^L / (L W1) - 1| at L = 1e-5",
+            largest(small),
+            Bound::AtMost(1e-3),
+            Basis::Discretisation("first order in L: 1e-5 times a constant of order ten".into()),
+        )
         .measure("joint convexity: D(mean) - mean D", largest(convex), at_most, certified())
-        .measure("change under a reflection, shift and permutation", largest(invariant), Bound::AtMost(1e-10), certified())
+        .measure(
+            "change under a reflection, shift and permutation",
+            largest(invariant),
+            Bound::AtMost(1e-10),
+            certified(),
+        )
         .control("no regularisation: D_f - L W1 at L = 1e-3", smallest(unregularised), at_most, certified())
         .control("change under a dilation by 1.5", smallest(dilated), Bound::AtMost(1e-10), certified())
         .plot(plot);

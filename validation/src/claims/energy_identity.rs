@@ -37,7 +37,8 @@ fn check(_: &Setting) -> Result<Finding, CheckError> {
     };
     // Periodic trapezoid in x converges geometrically; Simpson in t at order four.
     let nodes = 256;
-    let integral = |f: &dyn Fn(f64) -> f64| (0..nodes).map(|i| f(i as f64 / nodes as f64)).sum::<f64>() / nodes as f64;
+    let integral =
+        |f: &dyn Fn(f64) -> f64| (0..nodes).map(|i| f(i as f64 / nodes as f64)).sum::<f64>() / nodes as f64;
     let left = integral(&|x| {
         difference(x, horizon) * (games[0].density(&[x], horizon) - games[1].density(&[x], horizon))
     });
@@ -47,7 +48,13 @@ fn check(_: &Setting) -> Result<Finding, CheckError> {
     let panels = 32;
     let simpson: f64 = (0..=2 * panels)
         .map(|k| {
-            let weight = if k == 0 || k == 2 * panels { 1.0 } else if k % 2 == 1 { 4.0 } else { 2.0 };
+            let weight = if k == 0 || k == 2 * panels {
+                1.0
+            } else if k % 2 == 1 {
+                4.0
+            } else {
+                2.0
+            };
             weight * dissipation(horizon * k as f64 / (2 * panels) as f64)
         })
         .sum::<f64>()
@@ -74,23 +81,39 @@ fn check(_: &Setting) -> Result<Finding, CheckError> {
     let mut finding = Finding::new();
     finding
         .measure("relative difference of the sides, closed form", relative(right), bound, quadrature())
-        .measure("left side, closed form", left, Bound::AtMost(-1e-3), Basis::Exact("negative: the targets differ".into()))
-        .measure("order of the scheme's difference in h", table.order, Bound::AtLeast(0.9), Basis::Discretisation(
-            "first-order scheme, smooth solutions, four grids".into(),
-        ))
-        .measure("relative difference of the scheme at 256 nodes", errors[3], Bound::AtMost(0.1), Basis::Discretisation(
-            "first order: a tenth of the value at h = 1/256".into(),
-        ))
+        .measure(
+            "left side, closed form",
+            left,
+            Bound::AtMost(-1e-3),
+            Basis::Exact("negative: the targets differ".into()),
+        )
+        .measure(
+            "order of the scheme's difference in h",
+            table.order,
+            Bound::AtLeast(0.9),
+            Basis::Discretisation("first-order scheme, smooth solutions, four grids".into()),
+        )
+        .measure(
+            "relative difference of the scheme at 256 nodes",
+            errors[3],
+            Bound::AtMost(0.1),
+            Basis::Discretisation("first order: a tenth of the value at h = 1/256".into()),
+        )
         .control("lambda halved in the right side", relative(2.0 * right), bound, quadrature())
         .control("sign flipped", relative(-right), bound, quadrature())
         .control("one velocity reversed", (reversed - right).abs() / left.abs(), bound, quadrature())
         .figure("left side", left)
         .figure("right side", right)
         .plot(
-            Plot::new("Energy identity of the scheme", "nodes", "relative difference of the sides", "Falls at first order.")
-                .logarithmic()
-                .line("measured", sides.iter().zip(&errors).map(|(s, e)| (s.0, *e)).collect())
-                .line("slope -1", sides.iter().map(|s| (s.0, errors[0] * 32.0 / s.0)).collect()),
+            Plot::new(
+                "Energy identity of the scheme",
+                "nodes",
+                "relative difference of the sides",
+                "Falls at first order.",
+            )
+            .logarithmic()
+            .line("measured", sides.iter().zip(&errors).map(|(s, e)| (s.0, *e)).collect())
+            .line("slope -1", sides.iter().map(|s| (s.0, errors[0] * 32.0 / s.0)).collect()),
         );
     Ok(finding)
 }
@@ -115,8 +138,12 @@ fn scheme_sides(games: &[StraightLineGame; 2], n: usize) -> Result<(f64, f64), C
     let mut right = 0.0;
     for k in 0..steps {
         for i in 0..n {
-            let slope = (field(k, stencil.forward(0)[i] as usize) - field(k, stencil.backward(0)[i] as usize)) * n as f64 / 2.0;
-            right -= scheme.time_step() * (solved[0].1[k][i] + solved[1].1[k][i]) * slope * slope / (2.0 * lambda);
+            let slope = (field(k, stencil.forward(0)[i] as usize)
+                - field(k, stencil.backward(0)[i] as usize))
+                * n as f64
+                / 2.0;
+            right -=
+                scheme.time_step() * (solved[0].1[k][i] + solved[1].1[k][i]) * slope * slope / (2.0 * lambda);
         }
     }
     Ok((left, right))

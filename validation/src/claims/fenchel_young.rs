@@ -39,20 +39,35 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
                 swapped.push(gap / scale);
             }
         }
-        let weights = |g: &mut rand_chacha::ChaCha8Rng| normalised((0..20).map(|_| g.random::<f64>() + 0.01).collect());
+        let weights =
+            |g: &mut rand_chacha::ChaCha8Rng| normalised((0..20).map(|_| g.random::<f64>() + 0.01).collect());
         let (p, q) = (weights(&mut generator), weights(&mut generator));
         values.push(f_divergence(kind, &p, &q)?);
         equal.push(f_divergence(kind, &p, &p)?.abs());
     }
-    let rounding = || Basis::Rounding("a dozen operations, conditioning of ln and powers at x in [e^-3, e^3]".into());
+    let rounding =
+        || Basis::Rounding("a dozen operations, conditioning of ln and powers at x in [e^-3, e^3]".into());
     let mut finding = Finding::new();
     finding
-        .measure("least f(x) + f*(s) - x s, relative", smallest(inequality), Bound::AtLeast(-1e-12), rounding())
-        .measure("largest |f(x) + f*(f'(x)) - x f'(x)|, relative", largest(equality), Bound::AtMost(1e-12), rounding())
+        .measure(
+            "least f(x) + f*(s) - x s, relative",
+            smallest(inequality),
+            Bound::AtLeast(-1e-12),
+            rounding(),
+        )
+        .measure(
+            "largest |f(x) + f*(f'(x)) - x f'(x)|, relative",
+            largest(equality),
+            Bound::AtMost(1e-12),
+            rounding(),
+        )
         .measure("largest |(f*)'(f'(x)) / x - 1|", largest(inversion), Bound::AtMost(1e-12), rounding())
-        .measure("least D_f of different weights", smallest(values), Bound::AtLeast(1e-3), Basis::Exact(
-            "strictly positive; random weights on 20 atoms lie far from each other".into(),
-        ))
+        .measure(
+            "least D_f of different weights",
+            smallest(values),
+            Bound::AtLeast(1e-3),
+            Basis::Exact("strictly positive; random weights on 20 atoms lie far from each other".into()),
+        )
         .measure("largest D_f of equal weights", largest(equal), Bound::AtMost(1e-14), rounding())
         .control("f and f* swapped", largest(swapped), Bound::AtMost(1e-12), rounding());
     Ok(finding)

@@ -69,7 +69,8 @@ mod implementation {
                 ..Configuration::default()
             };
             let shape = |time| Architecture::dense(2, &[48, 48], Activation::Relu, time);
-            let mut trainer = Trainer::new(configuration, shape(true), shape(false), &data, Source::Uniform, options)?;
+            let mut trainer =
+                Trainer::new(configuration, shape(true), shape(false), &data, Source::Uniform, options)?;
             let x0 = trainer.draw_source(&mut Stream::new(setting.seed, StreamLabel::Evaluation), 256);
             let mut curve = Vec::new();
             let mut largest = 0.0_f64;
@@ -80,7 +81,13 @@ mod implementation {
                     break;
                 }
                 if iteration % (iterations / 12) == 0 {
-                    let found = indicators::evaluate(&trainer.potential, &trainer.discriminator, &x0, trainer.flow(), None);
+                    let found = indicators::evaluate(
+                        &trainer.potential,
+                        &trainer.discriminator,
+                        &x0,
+                        trainer.flow(),
+                        None,
+                    );
                     let slope = found.critic_slope.mean;
                     largest = if slope.is_finite() { largest.max(slope) } else { f64::INFINITY };
                     energy = found.kinetic_energy.mean;
@@ -97,9 +104,12 @@ mod implementation {
             }
         }
         finding
-            .measure("kinetic energy, w1 / w1w2", energies[0] / energies[1], Bound::AtLeast(1.0), Basis::Exact(
-                "the kinetic term prices what w1 leaves free; published 1.96".into(),
-            ))
+            .measure(
+                "kinetic energy, w1 / w1w2",
+                energies[0] / energies[1],
+                Bound::AtLeast(1.0),
+                Basis::Exact("the kinetic term prices what w1 leaves free; published 1.96".into()),
+            )
             .plot(plot);
         Ok(finding)
     }

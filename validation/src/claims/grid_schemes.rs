@@ -54,23 +54,51 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
     finding
         .measure("|<S' u, m> - <u, S'^T m>| / nodes", adjoint / nodes as f64, bound, rounding())
         .measure("largest |mass - 1|", mass, bound, rounding())
-        .measure("least weight", least, Bound::AtLeast(0.0), Basis::Exact("positivity under the step restriction".into()))
+        .measure(
+            "least weight",
+            least,
+            Bound::AtLeast(0.0),
+            Basis::Exact("positivity under the step restriction".into()),
+        )
         .measure("|E U(.,0) - E phi - kinetic energy|", duality(flow.kinetic_energy), bound, rounding())
-        .measure("Hamilton-Jacobi residual", scheme.residual(&values, HamiltonianSign::Equation), bound, rounding())
+        .measure(
+            "Hamilton-Jacobi residual",
+            scheme.residual(&values, HamiltonianSign::Equation),
+            bound,
+            rounding(),
+        )
         .control("direct scheme in the place of its adjoint", direct / nodes as f64, bound, rounding())
         .control("lambda halved in the energy", duality(0.5 * flow.kinetic_energy), bound, rounding())
-        .control("Hamiltonian with flipped sign", scheme.residual(&values, HamiltonianSign::Flipped), bound, rounding());
+        .control(
+            "Hamiltonian with flipped sign",
+            scheme.residual(&values, HamiltonianSign::Flipped),
+            bound,
+            rounding(),
+        );
 
     let grids = [32, 64, 128, 256];
-    let well = ParabolicWell { parameters: ProximalParameters::new(1.0, 1.0, 0.25)?, stiffness: 1.5, centre: 0.4 };
-    let mut plot = Plot::new("Errors of the schemes", "nodes", "error", "First order where U is smooth, no better at kinks.").logarithmic();
+    let well =
+        ParabolicWell { parameters: ProximalParameters::new(1.0, 1.0, 0.25)?, stiffness: 1.5, centre: 0.4 };
+    let mut plot = Plot::new(
+        "Errors of the schemes",
+        "nodes",
+        "error",
+        "First order where U is smooth, no better at kinks.",
+    )
+    .logarithmic();
     let smooth = scheme_orders("smooth", &StraightLineGame::example(), 1, &grids)?;
     let [kinked, _] = scheme_orders("kinked", &well, 1, &grids)?;
     for table in smooth.into_iter().chain([kinked]) {
-        finding.measure(format!("order, {}", table.name), table.order, Bound::AtLeast(0.85), Basis::Discretisation(
-            "first order less what four grids leave of the next term".into(),
-        ));
-        plot = plot.line(table.name.clone(), table.nodes_per_side.iter().zip(&table.errors).map(|(n, e)| (*n as f64, *e)).collect());
+        finding.measure(
+            format!("order, {}", table.name),
+            table.order,
+            Bound::AtLeast(0.85),
+            Basis::Discretisation("first order less what four grids leave of the next term".into()),
+        );
+        plot = plot.line(
+            table.name.clone(),
+            table.nodes_per_side.iter().zip(&table.errors).map(|(n, e)| (*n as f64, *e)).collect(),
+        );
     }
     finding.plot(plot);
     Ok(finding)

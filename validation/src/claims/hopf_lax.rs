@@ -34,7 +34,10 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
     let grid: Vec<f64> = (0..nodes).map(|k| -8.0 + 16.0 * k as f64 / (nodes - 1) as f64).collect();
     let terminal: Vec<f64> = grid.iter().map(|y| phi(*y, lipschitz)).collect();
     let step = |values: &[f64], x: f64, time: f64, lambda: f64| {
-        grid.iter().zip(values).map(|(y, v)| v + lambda * (x - y).powi(2) / (2.0 * time)).fold(f64::INFINITY, f64::min)
+        grid.iter()
+            .zip(values)
+            .map(|(y, v)| v + lambda * (x - y).powi(2) / (2.0 * time))
+            .fold(f64::INFINITY, f64::min)
     };
     let closed = |x: f64, p: ProximalParameters, psi: &[f64]| {
         let cost = proxflow_reference::transport::cost::PointwiseCost::Huber(p);
@@ -47,7 +50,9 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
     };
     let points: Vec<f64> = source.points.column(0).to_vec();
     let against = |values: &[f64], lambda: f64| {
-        largest(points.iter().map(|x| (step(values, *x, horizon, lambda) - closed(*x, parameters, psi)).abs()))
+        largest(
+            points.iter().map(|x| (step(values, *x, horizon, lambda) - closed(*x, parameters, psi)).abs()),
+        )
     };
     // The semigroup on a coarser set of intermediate points: an upper bound, equal up to the spacing squared.
     let coarse: Vec<usize> = (0..nodes).step_by(20).collect();
@@ -59,7 +64,8 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
             .map(|(k, v)| v + lambda * (x - grid[*k]).powi(2) / horizon)
             .fold(f64::INFINITY, f64::min)
     };
-    let semigroup = largest(points.iter().take(8).map(|x| (twice(*x) - step(&terminal, *x, horizon, lambda)).abs()));
+    let semigroup =
+        largest(points.iter().take(8).map(|x| (twice(*x) - step(&terminal, *x, horizon, lambda)).abs()));
     let log_mean_exp = |slope: f64| data.mean(|z| phi(z[0], slope).exp()).ln();
     let value = |p: ProximalParameters, sign: f64| {
         let signed: Vec<f64> = psi.iter().map(|v| sign * v).collect();
@@ -68,7 +74,11 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
     let doubled = ProximalParameters { lipschitz: 2.0 * lipschitz, ..parameters };
     let halved = ProximalParameters { lambda: 0.5 * lambda, ..parameters };
 
-    let spacing = || Basis::Discretisation("spacing 4e-4 of y: kinks of phi cost at most L h / 2 off the grid, 2 h^2 elsewhere".into());
+    let spacing = || {
+        Basis::Discretisation(
+            "spacing 4e-4 of y: kinks of phi cost at most L h / 2 off the grid, 2 h^2 elsewhere".into(),
+        )
+    };
     let rounding = || Basis::Rounding("certified tolerance 1e-11".into());
     // y may sit at an atom z_j between nodes: error at most 2 L h = 6e-4 there, h^2 = 1e-7 elsewhere.
     let grid_bound = Bound::AtMost(2.0 * lipschitz * 4e-4);
@@ -86,10 +96,15 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
         .control("phi with flipped sign", (value(parameters, -1.0) - solution.upper).abs(), bound, rounding());
     let row = |time: f64| grid.iter().step_by(100).map(|x| (*x, step(&terminal, *x, time, lambda))).collect();
     finding.plot(
-        Plot::new("Hopf-Lax value function", "x", "U", "phi has cones at data atoms; U is smooth below and keeps the slope L.")
-            .line("phi = U(., T)", grid.iter().zip(&terminal).step_by(100).map(|(x, v)| (*x, *v)).collect())
-            .line("U(., T/2)", row(0.5 * horizon))
-            .line("U(., 0)", row(horizon)),
+        Plot::new(
+            "Hopf-Lax value function",
+            "x",
+            "U",
+            "phi has cones at data atoms; U is smooth below and keeps the slope L.",
+        )
+        .line("phi = U(., T)", grid.iter().zip(&terminal).step_by(100).map(|(x, v)| (*x, *v)).collect())
+        .line("U(., T/2)", row(0.5 * horizon))
+        .line("U(., 0)", row(horizon)),
     );
     Ok(finding)
 }

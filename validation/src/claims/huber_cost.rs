@@ -24,11 +24,14 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
     let parameters = ProximalParameters::new(0.8, 0.5, 1.5)?;
     let ProximalParameters { lipschitz, lambda, horizon } = parameters;
     let kink = parameters.kink();
-    let distances: Vec<f64> =
-        (1..=setting.choose(200, 5000)).map(|k| 3.0 * kink * k as f64 / setting.choose(200.0, 5000.0)).collect();
+    let distances: Vec<f64> = (1..=setting.choose(200, 5000))
+        .map(|k| 3.0 * kink * k as f64 / setting.choose(200.0, 5000.0))
+        .collect();
     let exact = |r: f64| minimum(|y| lambda * y * y / (2.0 * horizon) + lipschitz * (r - y), 0.0, r);
     let cost = |p: ProximalParameters, r: f64| PointwiseCost::Huber(p).of_squared_distance(r * r);
-    let error = |wrong: &dyn Fn(f64) -> f64| largest(distances.iter().map(|r| (wrong(*r) - exact(*r)).abs() / (1.0 + exact(*r))));
+    let error = |wrong: &dyn Fn(f64) -> f64| {
+        largest(distances.iter().map(|r| (wrong(*r) - exact(*r)).abs() / (1.0 + exact(*r))))
+    };
     let halved = ProximalParameters { lambda: 0.5 * lambda, ..parameters };
     let speeds = distances.iter().map(|r| r * (kink / r).min(1.0) / horizon);
     let basis = || Basis::Rounding("a dozen operations; the minimum is flat in y".into());
@@ -41,10 +44,15 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
         .control("Lipschitz cap dropped", error(&|r| lambda * r * r / (2.0 * horizon)), bound, basis())
         .control("kinetic term dropped", error(&|r| lipschitz * r), bound, basis())
         .plot(
-            Plot::new("Cost of the combined proximal", "r", "c(r)", "Quadratic up to the kink L T / lambda = 2.4, then linear.")
-                .line("Huber", distances.iter().map(|r| (*r, cost(parameters, *r))).collect())
-                .line("minimum over y", distances.iter().step_by(8).map(|r| (*r, exact(*r))).collect())
-                .line("quadratic", distances.iter().map(|r| (*r, lambda * r * r / (2.0 * horizon))).collect()),
+            Plot::new(
+                "Cost of the combined proximal",
+                "r",
+                "c(r)",
+                "Quadratic up to the kink L T / lambda = 2.4, then linear.",
+            )
+            .line("Huber", distances.iter().map(|r| (*r, cost(parameters, *r))).collect())
+            .line("minimum over y", distances.iter().step_by(8).map(|r| (*r, exact(*r))).collect())
+            .line("quadratic", distances.iter().map(|r| (*r, lambda * r * r / (2.0 * horizon))).collect()),
         );
     Ok(finding)
 }

@@ -56,7 +56,11 @@ mod implementation {
         Ok(finding)
     }
 
-    fn random_networks(setting: &Setting, activation: Activation, finding: &mut Finding) -> Result<(), CheckError> {
+    fn random_networks(
+        setting: &Setting,
+        activation: Activation,
+        finding: &mut Finding,
+    ) -> Result<(), CheckError> {
         let options = (Kind::Double, Device::Cpu);
         let mut generator = setting.stream("indicator_agreement");
         let mut stream = Stream::new(setting.seed, StreamLabel::PotentialInit);
@@ -97,13 +101,23 @@ mod implementation {
         let bound = Bound::AtMost(1e-10);
         let relative = |a: f64, b: f64| (a - b).abs() / b.abs().max(1e-6);
         for (name, torch, plain) in pairs {
-            finding.measure(format!("{name}, {activation:?}"), relative(torch.mean, plain.value), bound, rounding());
+            finding.measure(
+                format!("{name}, {activation:?}"),
+                relative(torch.mean, plain.value),
+                bound,
+                rounding(),
+            );
             let error = relative(torch.stderr, plain.standard_error);
             finding.measure(format!("standard error of {name}, {activation:?}"), error, bound, rounding());
         }
         let deviation = found.deviation.map_or(f64::NAN, |d| d.mean);
         let plain_deviation = paths.step_size_deviation(&fine.trajectories()?)?.value;
-        finding.measure(format!("step-size deviation, {activation:?}"), relative(deviation, plain_deviation), bound, rounding());
+        finding.measure(
+            format!("step-size deviation, {activation:?}"),
+            relative(deviation, plain_deviation),
+            bound,
+            rounding(),
+        );
         let released = indicators::evaluate_released(&u, &phi, &tensor, flow);
         let mut control = |name: &str, wrong: f64, right: f64| {
             finding.control(format!("{name}, {activation:?}"), relative(wrong, right), bound, rounding());
@@ -116,11 +130,18 @@ mod implementation {
     }
 
     /// `U = p.x - (T - t) |p|^2 / (2 lambda)` with `phi = p.x`, and `U = L|x_1| - L^2 (T - t)/(2 lambda)` with `phi = L|x_1|`.
-    fn planted(setting: &Setting, options: (Kind, Device), tolerance: f64, finding: &mut Finding) -> Result<(), CheckError> {
+    fn planted(
+        setting: &Setting,
+        options: (Kind, Device),
+        tolerance: f64,
+        finding: &mut Finding,
+    ) -> Result<(), CheckError> {
         let mut generator = setting.stream("planted");
         let (lambda, horizon) = (0.5_f64, 2.0);
         let flow = FlowSpecification { horizon, steps: 5, lambda };
-        let tensor = |values: &[f64], shape: &[i64]| Tensor::from_slice(values).reshape(shape).to_kind(options.0).to_device(options.1);
+        let tensor = |values: &[f64], shape: &[i64]| {
+            Tensor::from_slice(values).reshape(shape).to_kind(options.0).to_device(options.1)
+        };
         let p = [0.75, -0.5];
         let rate = |slope: f64| slope * slope / (2.0 * lambda);
         let square: f64 = p.iter().map(|p| p * p).sum();
@@ -128,7 +149,10 @@ mod implementation {
         let wave = |rate: f64| -> Result<[Network; 2], CheckError> {
             let bias = -rate * horizon;
             Ok([
-                Network::from_parameters(dense(&[], true), vec![tensor(&[p[0], p[1], rate], &[1, 3]), tensor(&[bias], &[1])])?,
+                Network::from_parameters(
+                    dense(&[], true),
+                    vec![tensor(&[p[0], p[1], rate], &[1, 3]), tensor(&[bias], &[1])],
+                )?,
                 Network::from_parameters(dense(&[], false), vec![tensor(&p, &[1, 2]), tensor(&[0.0], &[1])])?,
             ])
         };
@@ -146,7 +170,12 @@ mod implementation {
             )?,
             Network::from_parameters(
                 dense(&[2], false),
-                vec![tensor(&[1.0, 0.0, -1.0, 0.0], &[2, 2]), tensor(&[0.0; 2], &[2]), tensor(&[l, l], &[1, 2]), tensor(&[0.0], &[1])],
+                vec![
+                    tensor(&[1.0, 0.0, -1.0, 0.0], &[2, 2]),
+                    tensor(&[0.0; 2], &[2]),
+                    tensor(&[l, l], &[1, 2]),
+                    tensor(&[0.0], &[1]),
+                ],
             )?,
         ];
         // |x_1| >= 3 exceeds L T / lambda = 2: no path reaches the kink.
@@ -165,12 +194,23 @@ mod implementation {
             let end = endpoint(u, &x0, flow.with_steps(64));
             let found = indicators::evaluate(u, phi, &x0, flow, Some(&end));
             finding
-                .measure(label("relative Hamilton-Jacobi residual"), found.hj_residual_relative.mean, bound, rounding())
+                .measure(
+                    label("relative Hamilton-Jacobi residual"),
+                    found.hj_residual_relative.mean,
+                    bound,
+                    rounding(),
+                )
                 .measure(label("straightness"), found.straightness.mean, exact, rounding())
                 .measure(label("terminal residual"), found.terminal_residual.mean, bound, rounding())
-                .measure(label("deviation of 5 steps from 64"), found.deviation.map_or(f64::NAN, |d| d.mean), bound, rounding())
+                .measure(
+                    label("deviation of 5 steps from 64"),
+                    found.deviation.map_or(f64::NAN, |d| d.mean),
+                    bound,
+                    rounding(),
+                )
                 .control(label("flipped sign"), found.hj_residual_flipped.mean, bound, rounding());
-            let halved = indicators::evaluate(u, phi, &x0, FlowSpecification { lambda: 0.5 * lambda, ..flow }, None);
+            let halved =
+                indicators::evaluate(u, phi, &x0, FlowSpecification { lambda: 0.5 * lambda, ..flow }, None);
             finding.control(label("lambda halved"), halved.hj_residual_relative.mean, bound, rounding());
         }
         let [dropped, phi] = wave(0.0)?;

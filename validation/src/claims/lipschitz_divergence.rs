@@ -53,13 +53,31 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
         let phi = |x: ndarray::ArrayView1<f64>| mcshane(x, q.points.view(), &solution.potential, L);
         let f = Generator::new(kind)?;
         let dual = p.mean(phi) - cumulant(&f, &q, phi);
-        finding.measure(format!("primal and dual summed again, {kind}"), (primal - dual).abs() / scale, allowed, rounding());
+        finding.measure(
+            format!("primal and dual summed again, {kind}"),
+            (primal - dual).abs() / scale,
+            allowed,
+            rounding(),
+        );
         if kind == DivergenceKind::KullbackLeibler {
-            controls(&mut finding, &p, &q, &elsewhere, &solution, [transposed - transport, primal], rounding)?;
+            controls(
+                &mut finding,
+                &p,
+                &q,
+                &elsewhere,
+                &solution,
+                [transposed - transport, primal],
+                rounding,
+            )?;
         }
         let pairs = elsewhere.points.rows().into_iter().zip(elsewhere.points.rows().into_iter().skip(1));
         let slopes = pairs.map(|(x, y)| (phi(x) - phi(y)).abs() / distance(x, y) / L - 1.0);
-        finding.measure(format!("slope / L - 1 off the supports, {kind}"), largest(slopes), Bound::AtMost(1e-12), rounding());
+        finding.measure(
+            format!("slope / L - 1 off the supports, {kind}"),
+            largest(slopes),
+            Bound::AtMost(1e-12),
+            rounding(),
+        );
     }
     let line = |lipschitz: f64| -> Result<(f64, f64), CheckError> {
         Ok((lipschitz, lipschitz_divergence(&p, &q, DivergenceKind::KullbackLeibler, lipschitz)?.upper))
@@ -84,8 +102,10 @@ fn cumulant(f: &Generator, q: &Measure, phi: impl Fn(ndarray::ArrayView1<f64>) -
     if f.kind() == DivergenceKind::KullbackLeibler {
         return values.iter().zip(&q.weights).map(|(v, w)| w * v.exp()).sum::<f64>().ln();
     }
-    let objective = |nu: f64| nu + values.iter().zip(&q.weights).map(|(v, w)| w * f.conjugate(v - nu)).sum::<f64>();
-    let (low, high) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(*v), b.max(*v)));
+    let objective =
+        |nu: f64| nu + values.iter().zip(&q.weights).map(|(v, w)| w * f.conjugate(v - nu)).sum::<f64>();
+    let (low, high) =
+        values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(*v), b.max(*v)));
     // The minimiser lies where E (f*)'(phi - nu) = 1, between the extremes of phi - f'(1).
     let (mut a, mut b) = (low - f.derivative(1.0) - 1e-9, high - f.derivative(1.0) + 1e-9);
     let ratio = 0.5 * (5.0_f64.sqrt() - 1.0);
@@ -117,7 +137,12 @@ fn controls(
     let uncapped = |x: ndarray::ArrayView1<f64>| mcshane(x, q.points.view(), &solution.potential, 2.0 * L);
     let pairs = elsewhere.points.rows().into_iter().zip(elsewhere.points.rows().into_iter().skip(1));
     let slopes = pairs.map(|(x, y)| (uncapped(x) - uncapped(y)).abs() / distance(x, y) / L - 1.0);
-    finding.control("Lipschitz cap dropped: slope / L - 1", largest(slopes), Bound::AtMost(1e-12), rounding());
+    finding.control(
+        "Lipschitz cap dropped: slope / L - 1",
+        largest(slopes),
+        Bound::AtMost(1e-12),
+        rounding(),
+    );
     let f = Generator::new(DivergenceKind::KullbackLeibler)?;
     let phi = |x: ndarray::ArrayView1<f64>| mcshane(x, q.points.view(), &solution.potential, L);
     let swapped = p.mean(phi) - q.mean(|x| f.value(phi(x).abs()));

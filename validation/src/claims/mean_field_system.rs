@@ -53,7 +53,11 @@ fn residuals(game: &dyn ExactSolution, x: [f64; 2], t: f64, factor: f64, sign: f
 
 fn check(setting: &Setting) -> Result<Finding, CheckError> {
     let mut generator = setting.stream("mean_field_system");
-    let basis = || Basis::Discretisation("C h^4 at h = 1e-3 (2.9e-6 measured at 2e-3, 16 times less here), and eps / h^2".into());
+    let basis = || {
+        Basis::Discretisation(
+            "C h^4 at h = 1e-3 (2.9e-6 measured at 2e-3, 16 times less here), and eps / h^2".into(),
+        )
+    };
     let bound = Bound::AtMost(1e-6);
     let mut finding = Finding::new();
     let games: [(&str, Box<dyn ExactSolution>); 2] = [
@@ -63,7 +67,9 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
     for (name, game) in games {
         let horizon = game.parameters().horizon;
         let points: Vec<([f64; 2], f64)> = (0..setting.choose(50, 2000))
-            .map(|_| ([generator.random(), generator.random()], horizon * (0.05 + 0.9 * generator.random::<f64>())))
+            .map(|_| {
+                ([generator.random(), generator.random()], horizon * (0.05 + 0.9 * generator.random::<f64>()))
+            })
             .collect();
         let each = |factor: f64, sign: f64, which: usize| -> Vec<f64> {
             points.iter().map(|(x, t)| residuals(game.as_ref(), *x, *t, factor, sign)[which]).collect()
@@ -72,10 +78,28 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
         finding
             .measure(format!("Hamilton-Jacobi residual, {name}"), largest(each(1.0, 1.0, 0)), bound, basis())
             .measure(format!("continuity residual, {name}"), largest(each(1.0, 1.0, 1)), bound, basis())
-            .control(format!("Hamiltonian with flipped sign, {name}"), largest(each(-1.0, 1.0, 0)), bound, basis())
-            .control(format!("lambda halved in the Hamiltonian, {name}"), largest(each(2.0, 1.0, 0)), bound, basis())
-            .control(format!("velocity with flipped sign, {name}"), largest(each(1.0, -1.0, 1)), bound, basis())
-            .figure(format!("least density, {name}"), smallest(points.iter().map(|(x, t)| game.density(x, *t))));
+            .control(
+                format!("Hamiltonian with flipped sign, {name}"),
+                largest(each(-1.0, 1.0, 0)),
+                bound,
+                basis(),
+            )
+            .control(
+                format!("lambda halved in the Hamiltonian, {name}"),
+                largest(each(2.0, 1.0, 0)),
+                bound,
+                basis(),
+            )
+            .control(
+                format!("velocity with flipped sign, {name}"),
+                largest(each(1.0, -1.0, 1)),
+                bound,
+                basis(),
+            )
+            .figure(
+                format!("least density, {name}"),
+                smallest(points.iter().map(|(x, t)| game.density(x, *t))),
+            );
     }
     Ok(finding)
 }

@@ -41,15 +41,19 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
     let exchanged = huber_transport(&train, &noise, kind, parameters)?;
 
     let certified = || Basis::Rounding("certified tolerance 1e-11, distances of 784 terms".into());
-    let golden = || Basis::Golden("independent program on another subset; 1.5% for the choice of subset".into());
+    let golden =
+        || Basis::Golden("independent program on another subset; 1.5% for the choice of subset".into());
     let mut finding = Finding::new();
     let gap = Bound::AtMost(1e-9);
     finding
         .measure("certified gap of J*", optimum.gap(), gap, certified())
         .measure("certified gap of D_KL^1", real.gap(), gap, certified())
-        .measure("fraction of J* spent on moving", optimum.transport / optimum.upper, Bound::AtLeast(0.9), Basis::Exact(
-            "the optimum lies on the data; what is left is KL".into(),
-        ))
+        .measure(
+            "fraction of J* spent on moving",
+            optimum.transport / optimum.upper,
+            Bound::AtLeast(0.9),
+            Basis::Exact("the optimum lies on the data; what is left is KL".into()),
+        )
         .figure("J*", optimum.upper)
         .figure("K* = transport / lambda", optimum.transport / parameters.lambda)
         .figure("KL part of J*", optimum.divergence)
@@ -64,6 +68,11 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
             .measure("D_KL^1 of held-out digits", real.upper, near(5.631), golden())
             .control("noise in the place of held-out digits", from_noise.upper, near(5.631), golden());
     }
-    finding.control("source and data exchanged: |J - J*|", (exchanged.upper - optimum.upper).abs(), gap, certified());
+    finding.control(
+        "source and data exchanged: |J - J*|",
+        (exchanged.upper - optimum.upper).abs(),
+        gap,
+        certified(),
+    );
     Ok(finding)
 }

@@ -21,22 +21,27 @@ pub(super) const CLAIM: Claim = Claim {
 fn check(setting: &Setting) -> Result<Finding, CheckError> {
     let mut generator = setting.stream("monotonicity");
     let (n, repeats) = setting.choose((30, 4), (120, 30));
-    let (mut identity, mut sign, mut flipped, mut foreign, mut mismatched) = (vec![], vec![], vec![], vec![], vec![]);
+    let (mut identity, mut sign, mut flipped, mut foreign, mut mismatched) =
+        (vec![], vec![], vec![], vec![], vec![]);
     for _ in 0..repeats {
         let first = Measure::random(&mut generator, n, 2, 0.0);
         let second = Measure::random(&mut generator, n, 2, 0.6);
         let q = Measure::random(&mut generator, n, 2, 0.3);
         for kind in KINDS {
             let f = Generator::new(kind)?;
-            let solutions = [lipschitz_divergence(&first, &q, kind, 1.0)?, lipschitz_divergence(&second, &q, kind, 1.0)?];
-            let phi = |i: usize, x: ndarray::ArrayView1<f64>| mcshane(x, q.points.view(), &solutions[i].potential, 1.0);
+            let solutions =
+                [lipschitz_divergence(&first, &q, kind, 1.0)?, lipschitz_divergence(&second, &q, kind, 1.0)?];
+            let phi = |i: usize, x: ndarray::ArrayView1<f64>| {
+                mcshane(x, q.points.view(), &solutions[i].potential, 1.0)
+            };
             let functional = |p: &Measure, i: usize| {
                 let values: Vec<f64> = q.points.rows().into_iter().map(|z| phi(i, z)).collect();
                 p.mean(|x| phi(i, x)) - generalised_cumulant(&f, &values, &q.weights).value
             };
             let difference = |x: ndarray::ArrayView1<f64>| phi(0, x) - phi(1, x);
             let pairing = first.mean(difference) - second.mean(difference);
-            let gaps = functional(&first, 0) - functional(&first, 1) + functional(&second, 1) - functional(&second, 0);
+            let gaps = functional(&first, 0) - functional(&first, 1) + functional(&second, 1)
+                - functional(&second, 0);
             identity.push((pairing - gaps).abs());
             sign.push(pairing + solutions[0].gap() + solutions[1].gap());
             flipped.push(-pairing);
@@ -51,10 +56,18 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
     let rounding = || Basis::Rounding("certified tolerance 1e-11 of four values".into());
     let mut finding = Finding::new();
     finding
-        .measure("largest |pairing - sum of optimality gaps|", largest(identity), Bound::AtMost(1e-10), rounding())
-        .measure("least pairing + certified gaps", smallest(sign), Bound::AtLeast(-1e-12), Basis::Exact(
-            "non-negative by Lemma 4.1; each certified gap may cross zero by rounding".into(),
-        ))
+        .measure(
+            "largest |pairing - sum of optimality gaps|",
+            largest(identity),
+            Bound::AtMost(1e-10),
+            rounding(),
+        )
+        .measure(
+            "least pairing + certified gaps",
+            smallest(sign),
+            Bound::AtLeast(-1e-12),
+            Basis::Exact("non-negative by Lemma 4.1; each certified gap may cross zero by rounding".into()),
+        )
         .control("coupling with flipped sign", largest(flipped), Bound::AtLeast(-1e-12), rounding())
         .control("potentials exchanged", smallest(foreign), Bound::AtMost(1e-10), rounding())
         .control("potentials of different data", smallest(mismatched), Bound::AtMost(1e-10), rounding());

@@ -61,7 +61,12 @@ mod implementation {
             ),
             (
                 "convolutional",
-                Architecture { features: image, hidden: vec![width(), width()], activation: Activation::Relu, time: true },
+                Architecture {
+                    features: image,
+                    hidden: vec![width(), width()],
+                    activation: Activation::Relu,
+                    time: true,
+                },
             ),
         ]
     }
@@ -80,17 +85,42 @@ mod implementation {
                         let basis = || Basis::Rounding(format!("{kind:?}: a few hundred operations"));
                         let label = format!("{name}, {kind:?}, {device:?}");
                         if repeat == 0 {
-                            finding.measure(format!("largest error, {label}"), errors.agreement, Bound::AtMost(tolerance), basis());
+                            finding.measure(
+                                format!("largest error, {label}"),
+                                errors.agreement,
+                                Bound::AtMost(tolerance),
+                                basis(),
+                            );
                             if network.architecture().time {
-                                finding.control(format!("time dropped, {label}"), errors.without_time, Bound::AtMost(tolerance), basis());
+                                finding.control(
+                                    format!("time dropped, {label}"),
+                                    errors.without_time,
+                                    Bound::AtMost(tolerance),
+                                    basis(),
+                                );
                             }
                             if kind == Kind::Double {
                                 let bound = Bound::AtMost(tolerance);
-                                finding.control(format!("weights changed, {label}"), errors.perturbed, bound, basis());
-                                finding.control(format!("direction flipped, {label}"), errors.flipped, bound, basis());
+                                finding.control(
+                                    format!("weights changed, {label}"),
+                                    errors.perturbed,
+                                    bound,
+                                    basis(),
+                                );
+                                finding.control(
+                                    format!("direction flipped, {label}"),
+                                    errors.flipped,
+                                    bound,
+                                    basis(),
+                                );
                             }
                         } else if errors.agreement > tolerance {
-                            finding.measure(format!("repeat {repeat}, {label}"), errors.agreement, Bound::AtMost(tolerance), basis());
+                            finding.measure(
+                                format!("repeat {repeat}, {label}"),
+                                errors.agreement,
+                                Bound::AtMost(tolerance),
+                                basis(),
+                            );
                         }
                     }
                 }
@@ -110,7 +140,8 @@ mod implementation {
         let architecture = network.architecture();
         let (n, d, t) = (5, architecture.dimension() as usize, 0.37);
         // Multiples of 2^-12 are exact in f32 too.
-        let points = Array2::from_shape_simple_fn((n, d), || f64::from(generator.random_range(0..4096_u32)) / 4096.0);
+        let points =
+            Array2::from_shape_simple_fn((n, d), || f64::from(generator.random_range(0..4096_u32)) / 4096.0);
         let t = (t * 4096.0_f64).round() / 4096.0;
         let options = network.options();
         let slope = network.slope(&to_tensor(points.view(), options), t);
@@ -126,7 +157,8 @@ mod implementation {
             let x = points.row(i).to_vec();
             value[i] = oracle.value(&x, t)?;
             gradient.row_mut(i).assign(&Array1::from(oracle.gradient_by_dual_numbers(&x, t)?));
-            rate[i] = oracle.directional_derivative(&x, t, &Direction { time: 1.0, ..Direction::default() })?;
+            rate[i] =
+                oracle.directional_derivative(&x, t, &Direction { time: 1.0, ..Direction::default() })?;
         }
         let mut agreement = vec![
             relative(&values(&slope.value), &value.to_vec()),

@@ -24,7 +24,9 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
         .lines()
         .skip(1)
         .filter_map(|line| line.split_once(','))
-        .map(|(case, rest)| (case.to_owned(), rest.split(',').map(|v| v.parse().unwrap_or(f64::NAN)).collect()))
+        .map(|(case, rest)| {
+            (case.to_owned(), rest.split(',').map(|v| v.parse().unwrap_or(f64::NAN)).collect())
+        })
         .collect();
     let column = |case: &str, index: usize| -> Vec<(f64, f64)> {
         rows.iter().filter(|row| row.0 == case).map(|row| (row.1[0], row.1[index])).collect()
@@ -34,9 +36,7 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
         let values = column(case, index).split_off(1);
         values.iter().map(|v| v.1).sum::<f64>() / values.len() as f64
     };
-    let lost = |case: &str| {
-        column(case, 2).iter().find(|v| !v.1.is_finite()).map_or(f64::INFINITY, |v| v.0)
-    };
+    let lost = |case: &str| column(case, 2).iter().find(|v| !v.1.is_finite()).map_or(f64::INFINITY, |v| v.0);
     let golden = || Basis::Golden("logs released with the paper; last printed digit".into());
     let near = |value: f64, tolerance: f64| Bound::Near { value, tolerance };
     let (with, without) = (average("w1w2", 2), average("w1", 2));
@@ -50,8 +50,13 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
         .measure("first non-finite iteration, none", lost("none"), near(145.0, 4.0), golden())
         .measure("first non-finite iteration, w2", lost("w2"), near(132.0, 4.0), golden())
         .control("cases exchanged: mean kinetic energy", without, near(12.2, 0.05), golden());
-    let mut plot = Plot::new("Released kinetic energy, released definition", "outer steps", "K", "none and w2 end early, non-finite.")
-        .logarithmic();
+    let mut plot = Plot::new(
+        "Released kinetic energy, released definition",
+        "outer steps",
+        "K",
+        "none and w2 end early, non-finite.",
+    )
+    .logarithmic();
     for case in ["none", "w2", "w1", "w1w2"] {
         plot = plot.line(case, column(case, 2));
     }

@@ -39,15 +39,23 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
 
     let mut finding = Finding::new();
     // The golden means carry a sampling error of their own, about that of 350 samples.
-    let basis = || Basis::Golden("independent float64 evaluation; 3 standard errors of both samples plus 1%".into());
+    let basis =
+        || Basis::Golden("independent float64 evaluation; 3 standard errors of both samples plus 1%".into());
     let measure = |finding: &mut Finding, name: String, mean: Mean, golden: f64| {
         let error = mean.standard_error * (1.0 + samples as f64 / 350.0).sqrt();
         let bound = Bound::Near { value: golden, tolerance: 3.0 * error + 0.01 * golden };
-        finding.measurements.push(Measurement::new(name, mean.value, bound, basis()).with_standard_error(mean.standard_error));
+        finding.measurements.push(
+            Measurement::new(name, mean.value, bound, basis()).with_standard_error(mean.standard_error),
+        );
         bound
     };
     let reference = Flow::simulate(&potential, start.view(), horizon, finest, lambda)?;
-    let mut plot = Plot::new("Mean Hamiltonian of the released weights", "t", "E |grad U|^2/(2 lambda)", "Constant at an optimum.");
+    let mut plot = Plot::new(
+        "Mean Hamiltonian of the released weights",
+        "t",
+        "E |grad U|^2/(2 lambda)",
+        "Constant at an optimum.",
+    );
     for steps in [5, 40, finest] {
         if steps == finest && steps == 40 {
             continue;
@@ -76,11 +84,21 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
         for ((name, mean), golden) in means.into_iter().zip(golden) {
             let bound = measure(&mut finding, format!("{name}, {steps} steps"), mean, golden);
             if name == "Hamilton-Jacobi residual" {
-                finding.control(format!("flipped sign, {steps} steps"), residual.sign_flipped.value, bound, basis());
+                finding.control(
+                    format!("flipped sign, {steps} steps"),
+                    residual.sign_flipped.value,
+                    bound,
+                    basis(),
+                );
             }
         }
         if steps == 5 {
-            measure(&mut finding, "gauged residual / (lambda K), 5 steps".into(), residual.gauged_relative, 0.145);
+            measure(
+                &mut finding,
+                "gauged residual / (lambda K), 5 steps".into(),
+                residual.gauged_relative,
+                0.145,
+            );
             // The golden deviation is taken from 320 steps, whose endpoints differ from those of 40 by 0.096.
             let deviation = paths.step_size_deviation(&reference.trajectories()?)?;
             if finest == 320 {
@@ -96,9 +114,15 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
             let late = released_energy(&potential, &flow, lambda)?;
             measure(&mut finding, "released definition of the energy, 5 steps".into(), late, 9.48);
             let tolerance = 0.01 * 19.2 + 3.0 * paths.kinetic_energy().standard_error;
-            finding.control("energy at (x_{k+1}, t_k)", late.value, Bound::Near { value: 19.2, tolerance }, basis());
+            finding.control(
+                "energy at (x_{k+1}, t_k)",
+                late.value,
+                Bound::Near { value: 19.2, tolerance },
+                basis(),
+            );
         }
-        let line = residual.mean_hamiltonian.iter().zip(&flow.times).map(|(mean, t)| (*t, mean.value)).collect();
+        let line =
+            residual.mean_hamiltonian.iter().zip(&flow.times).map(|(mean, t)| (*t, mean.value)).collect();
         plot = plot.line(format!("{steps} steps"), line);
     }
     finding.plot(plot);

@@ -64,9 +64,11 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
         quadratic(x, 0.0, gradient);
         0.0
     };
-    for (name, potential, exact) in
-        [("quadratic", quadratic as Derivative, true), ("conical", conical, true), ("time dropped", frozen, false)]
-    {
+    for (name, potential, exact) in [
+        ("quadratic", quadratic as Derivative, true),
+        ("conical", conical, true),
+        ("time dropped", frozen, false),
+    ] {
         let simulate = |steps| Flow::simulate(&ClosedForm(potential), start.view(), HORIZON, steps, LAMBDA);
         let finest = simulate(64)?;
         let reference = finest.trajectories()?;

@@ -64,19 +64,34 @@ mod implementation {
     impl Problem {
         fn cost(&self, from: &Array2<f64>, cost: PointwiseCost) -> Result<DenseCost, InvalidInput> {
             DenseCost::new(Array2::from_shape_fn((from.nrows(), self.data.nrows()), |(i, j)| {
-                let squares = from.row(i).iter().zip(self.data.row(j)).map(|(a, b)| match self.space {
-                    Space::Plane => (a - b).powi(2),
-                    Space::Torus => (a - b - (a - b).round()).powi(2),
-                }).sum::<f64>();
+                let squares = from
+                    .row(i)
+                    .iter()
+                    .zip(self.data.row(j))
+                    .map(|(a, b)| match self.space {
+                        Space::Plane => (a - b).powi(2),
+                        Space::Torus => (a - b - (a - b).round()).powi(2),
+                    })
+                    .sum::<f64>();
                 cost.of_squared_distance(squares)
             }))
         }
 
-        fn solve(&self, from: &Array2<f64>, cost: PointwiseCost) -> Result<SemiRelaxedTransport, InvalidInput> {
+        fn solve(
+            &self,
+            from: &Array2<f64>,
+            cost: PointwiseCost,
+        ) -> Result<SemiRelaxedTransport, InvalidInput> {
             let uniform = |n: usize| vec![1.0 / n as f64; n];
             let cost = self.cost(from, cost)?;
             let (p, q) = (uniform(from.nrows()), uniform(self.data.nrows()));
-            semi_relaxed_transport(&cost, &p, &q, DivergenceKind::KullbackLeibler, &SemiRelaxedOptions::default())
+            semi_relaxed_transport(
+                &cost,
+                &p,
+                &q,
+                DivergenceKind::KullbackLeibler,
+                &SemiRelaxedOptions::default(),
+            )
         }
     }
 
@@ -170,7 +185,8 @@ mod implementation {
             indicators::evaluate(&trainer.potential, &trainer.discriminator, &source, flow, Some(&coarse))
         };
         let objective = |found: &FlowIndicators| -> Result<f64, CheckError> {
-            let terminal = problem.solve(&to_array(&found.endpoints), PointwiseCost::Lipschitz { lipschitz })?;
+            let terminal =
+                problem.solve(&to_array(&found.endpoints), PointwiseCost::Lipschitz { lipschitz })?;
             Ok(lambda * found.kinetic_energy.mean + terminal.upper)
         };
         let before = evaluate(&trainer);
@@ -198,9 +214,12 @@ mod implementation {
             let name = |what: &str| format!("{what}, {}", problem.name);
             finding
                 .measure(name("(J - J*) / J*"), excess(run.objective), Bound::AtMost(0.05), required())
-                .measure(name("J - J*"), run.objective - optimum.lower, Bound::AtLeast(-1e-6), Basis::Exact(
-                    "J* is the infimum; positions are f32".into(),
-                ))
+                .measure(
+                    name("J - J*"),
+                    run.objective - optimum.lower,
+                    Bound::AtLeast(-1e-6),
+                    Basis::Exact("J* is the infimum; positions are f32".into()),
+                )
                 .measure(name("straightness"), run.after.straightness.mean, Bound::AtMost(1.05), required())
                 .measure(
                     name("gauged Hamilton-Jacobi residual, after / before training, both over lambda K"),
@@ -208,24 +227,51 @@ mod implementation {
                     Bound::AtMost(0.5),
                     Basis::Requirement("training must at least halve it".into()),
                 )
-                .control(name("the flow before training: (J - J*) / J*"), excess(run.objective_before), Bound::AtMost(0.05), required())
+                .control(
+                    name("the flow before training: (J - J*) / J*"),
+                    excess(run.objective_before),
+                    Bound::AtMost(0.05),
+                    required(),
+                )
                 .figure(name("J*"), optimum.upper)
                 .figure(name("J"), run.objective)
                 .figure(name("L T / lambda"), problem.parameters.kink())
                 .figure(name("acceleration"), run.after.acceleration.mean)
-                .figure(name("deviation of 40 steps from 5"), run.after.deviation.map_or(f64::NAN, |d| d.mean))
-                .figure(name("gauged relative Hamilton-Jacobi residual"), run.after.hj_residual_gauged_relative.mean)
-                .figure(name("terminal residual / L"), run.after.terminal_residual.mean / problem.parameters.lipschitz)
-                .figure(name("mean critic slope / L"), run.after.critic_slope.mean / problem.parameters.lipschitz);
+                .figure(
+                    name("deviation of 40 steps from 5"),
+                    run.after.deviation.map_or(f64::NAN, |d| d.mean),
+                )
+                .figure(
+                    name("gauged relative Hamilton-Jacobi residual"),
+                    run.after.hj_residual_gauged_relative.mean,
+                )
+                .figure(
+                    name("terminal residual / L"),
+                    run.after.terminal_residual.mean / problem.parameters.lipschitz,
+                )
+                .figure(
+                    name("mean critic slope / L"),
+                    run.after.critic_slope.mean / problem.parameters.lipschitz,
+                );
             finding.plot(
-                Plot::new(&name("Objective of the trained flow"), "outer steps", "J, certified", "Falls to the certified J*.")
-                    .line("J", run.curve.clone())
-                    .line("J*", run.curve.iter().map(|(k, _)| (*k, optimum.upper)).collect()),
+                Plot::new(
+                    &name("Objective of the trained flow"),
+                    "outer steps",
+                    "J, certified",
+                    "Falls to the certified J*.",
+                )
+                .line("J", run.curve.clone())
+                .line("J*", run.curve.iter().map(|(k, _)| (*k, optimum.upper)).collect()),
             );
             if problem.name == "line, W1 inactive" {
                 let free = train(&problem, Case::W1, setting)?;
                 finding
-                    .control(name("no kinetic term (w1): (J - J*) / J*"), excess(free.objective), Bound::AtMost(0.05), required())
+                    .control(
+                        name("no kinetic term (w1): (J - J*) / J*"),
+                        excess(free.objective),
+                        Bound::AtMost(0.05),
+                        required(),
+                    )
                     .figure(name("straightness of w1"), free.after.straightness.mean)
                     .figure(name("deviation of w1"), free.after.deviation.map_or(f64::NAN, |d| d.mean));
             }

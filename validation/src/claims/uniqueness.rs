@@ -1,17 +1,17 @@
 //! Theorem 4.2: the game on the torus has one solution [34]-[38].
 
-use proxflow_reference::{DivergenceKind, ProximalParameters};
+use proxflow_reference::ProximalParameters;
 use proxflow_reference::torus::convergence::{l1_distance, sup_distance_modulo_constant};
 use proxflow_reference::torus::exact_solutions::normalised;
 use proxflow_reference::torus::stencil::Stencil;
-use proxflow_reference::torus::time_solver::{Start, TimeDependentOptions, TimeDependentProblem, TimeDependentSolution};
+use proxflow_reference::torus::time_solver::{
+    Start, TimeDependentOptions, TimeDependentProblem, TimeDependentSolution,
+};
 use rand::Rng;
 
 use crate::claim::{Basis, Bound, CheckError, Claim, Finding, Setting};
 use crate::instances::largest;
 use crate::report::plot::Plot;
-
-const KL: DivergenceKind = DivergenceKind::KullbackLeibler;
 
 pub(super) const CLAIM: Claim = Claim {
     id: "uniqueness",
@@ -46,7 +46,8 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
     singular[(3 * nodes) / 4] = 0.4;
 
     let solve = |target: &[f64], start: Start| -> Result<TimeDependentSolution, CheckError> {
-        let problem = TimeDependentProblem::new(stencil.clone(), parameters, 0.0, KL, source.clone(), target.to_vec())?;
+        let problem =
+            TimeDependentProblem::new(stencil.clone(), parameters, 0.0, source.clone(), target.to_vec())?;
         Ok(problem.solve(&TimeDependentOptions { start, ..TimeDependentOptions::default() })?)
     };
     let mut finding = Finding::new();
@@ -54,10 +55,12 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
     for (name, target) in [("smooth target", &smooth), ("singular target", &singular)] {
         let first = solve(target, Start::Zero)?;
         let tolerance = 10.0 * (1e-9 * (1.0 + first.upper)).sqrt();
-        let (mut potential, mut density, mut gaps) = (vec![], vec![], vec![first.gap() / (1.0 + first.upper)]);
+        let (mut potential, mut density, mut gaps) =
+            (vec![], vec![], vec![first.gap() / (1.0 + first.upper)]);
         for _ in 0..starts {
             // Random Fourier series of slope below L / 2.
-            let waves: Vec<[f64; 2]> = (0..4).map(|_| [generator.random::<f64>() - 0.5, generator.random()]).collect();
+            let waves: Vec<[f64; 2]> =
+                (0..4).map(|_| [generator.random::<f64>() - 0.5, generator.random()]).collect();
             let start = stencil.sample(|x| {
                 waves
                     .iter()
@@ -70,22 +73,40 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
             });
             let other = solve(target, Start::Potential(start))?;
             let charged: Vec<usize> = (0..nodes).filter(|i| source[*i] * nodes as f64 > 0.01).collect();
-            let on = |s: &TimeDependentSolution| -> Vec<f64> { charged.iter().map(|i| s.potentials[0][*i]).collect() };
+            let on = |s: &TimeDependentSolution| -> Vec<f64> {
+                charged.iter().map(|i| s.potentials[0][*i]).collect()
+            };
             potential.push(sup_distance_modulo_constant(&on(&other), &on(&first)));
             density.push(l1_distance(other.generated(), first.generated()));
             gaps.push(other.gap() / (1.0 + other.upper));
         }
-        let convex = || Basis::Rounding("certified gap 1e-9 (1 + J*); distance is its square root, times 10".into());
+        let convex =
+            || Basis::Rounding("certified gap 1e-9 (1 + J*); distance is its square root, times 10".into());
         finding
-            .measure(format!("largest certified gap / (1 + J*), {name}"), largest(gaps), Bound::AtMost(1e-9), convex())
-            .measure(format!("spread of U(., 0), {name}"), largest(potential), Bound::AtMost(tolerance), convex())
-            .measure(format!("spread of rho(T), {name}"), largest(density), Bound::AtMost(tolerance), convex());
+            .measure(
+                format!("largest certified gap / (1 + J*), {name}"),
+                largest(gaps),
+                Bound::AtMost(1e-9),
+                convex(),
+            )
+            .measure(
+                format!("spread of U(., 0), {name}"),
+                largest(potential),
+                Bound::AtMost(tolerance),
+                convex(),
+            )
+            .measure(
+                format!("spread of rho(T), {name}"),
+                largest(density),
+                Bound::AtMost(tolerance),
+                convex(),
+            );
         solutions.push(first);
     }
     // The pairing of 1.7 with a common source and different targets is negative by 3.4, with a common target positive;
     // the flipped coupling exchanges the two, and nothing then forces the solutions together.
     let other_source = bump(0.45, 0.08);
-    let common = TimeDependentProblem::new(stencil.clone(), parameters, 0.0, KL, other_source, smooth.clone())?
+    let common = TimeDependentProblem::new(stencil.clone(), parameters, 0.0, other_source, smooth.clone())?
         .solve(&TimeDependentOptions::default())?;
     let pairing: f64 = (0..nodes)
         .map(|i| {
@@ -104,16 +125,24 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
         "no kinetic term: two flows of equal terminal cost, difference of their velocities' energies",
         round - direct,
         Bound::AtMost(1e-3),
-        Basis::Exact("adding one turn to every path costs lambda / (2 T) at least and changes no endpoint".into()),
+        Basis::Exact(
+            "adding one turn to every path costs lambda / (2 T) at least and changes no endpoint".into(),
+        ),
     );
-    let at_nodes = |values: &[f64]| values.iter().enumerate().map(|(i, v)| (i as f64 / nodes as f64, *v)).collect();
+    let at_nodes =
+        |values: &[f64]| values.iter().enumerate().map(|(i, v)| (i as f64 / nodes as f64, *v)).collect();
     let densities = |weights: &[f64]| at_nodes(&weights.iter().map(|w| w * nodes as f64).collect::<Vec<_>>());
     finding.plot(
-        Plot::new("The game with a smooth target", "x", "density", "rho_T lies between source and target; eta* reaches closer.")
-            .line("source", densities(&source))
-            .line("rho_T", densities(solutions[0].generated()))
-            .line("eta*", densities(&solutions[0].intermediate))
-            .line("target", densities(&smooth)),
+        Plot::new(
+            "The game with a smooth target",
+            "x",
+            "density",
+            "rho_T lies between source and target; eta* reaches closer.",
+        )
+        .line("source", densities(&source))
+        .line("rho_T", densities(solutions[0].generated()))
+        .line("eta*", densities(&solutions[0].intermediate))
+        .line("target", densities(&smooth)),
     );
     Ok(finding)
 }

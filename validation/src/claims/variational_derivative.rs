@@ -27,7 +27,10 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
     let (mut errors, mut flipped, mut other, mut steep) = (vec![], vec![], vec![], vec![]);
     let (lipschitz, e) = (0.8, 1e-4);
     for kind in KINDS {
-        let value = |e: f64| lipschitz_divergence(&p.mixed(&direction, e), &q, kind, lipschitz).map(|s| 0.5 * (s.upper + s.lower));
+        let value = |e: f64| {
+            lipschitz_divergence(&p.mixed(&direction, e), &q, kind, lipschitz)
+                .map(|s| 0.5 * (s.upper + s.lower))
+        };
         let quotient = (-3.0 * value(0.0)? + 4.0 * value(e)? - value(2.0 * e)?) / (2.0 * e);
         let derivative = |psi: &[f64], slope: f64| {
             let phi = |x: ndarray::ArrayView1<f64>| mcshane(x, q.points.view(), psi, slope);
