@@ -11,7 +11,9 @@ fn setup(action: &str) -> Output {
 #[test]
 fn running_the_set_up_again_does_nothing() {
     if !std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.libtorch")).exists() {
-        eprintln!("SKIPPED running_the_set_up_again_does_nothing: libtorch was not provisioned by `make setup`");
+        eprintln!(
+            "SKIPPED running_the_set_up_again_does_nothing: libtorch was not provisioned by `make setup`"
+        );
         return;
     }
     let output = setup("install");

@@ -1,3 +1,4 @@
+#![allow(missing_docs)] // criterion_group! makes an undocumented function
 //! Hopf-Lax transforms and the large-grid solver: `cargo bench -p proxflow-reference --bench torus`.
 
 use std::hint::black_box;

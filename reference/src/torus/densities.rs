@@ -79,7 +79,7 @@ impl NamedDensity {
             }
             Self::Checkerboard => grid.tabulate(|x| {
                 let parity: usize = (0..grid.dimension).map(|axis| (4.0 * x[axis] + 1e-9) as usize).sum();
-                if parity % 2 == 0 { 2.0 } else { 0.0 }
+                if parity.is_multiple_of(2) { 2.0 } else { 0.0 }
             }),
             Self::SmoothedCircle(bandwidth) => heat_smoothed(grid, &Self::Circle.on(grid), *bandwidth),
         };

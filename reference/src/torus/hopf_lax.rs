@@ -74,12 +74,7 @@ pub fn hopf_lax_at(grid: &TorusGrid, phi: ArrayViewD<f64>, lambda: f64, time: f6
 }
 
 /// The exact transform of C-order `values`, with `curvature = lambda h^2 / (2 t)`; `scratch` has the same length.
-pub(crate) fn hopf_lax_in_place(
-    grid: &TorusGrid,
-    curvature: f64,
-    values: &mut Vec<f64>,
-    scratch: &mut Vec<f64>,
-) {
+pub(crate) fn hopf_lax_in_place(grid: &TorusGrid, curvature: f64, values: &mut [f64], scratch: &mut [f64]) {
     for _ in 0..grid.dimension {
         transform_lines(grid, values, scratch, |envelope, line, out| {
             envelope.build(line, curvature);

@@ -103,10 +103,11 @@ impl Level {
         loop {
             let cost = best.kinetic_cost + 0.5 * self.curvature() * self.grid.dimension as f64;
             let next = point(cost, smoothed(&self.grid, &best.terminal));
-            if !(next.value() < best.value()) {
+            if next.value() < best.value() {
+                best = next;
+            } else {
                 return best;
             }
-            best = next;
         }
     }
 

@@ -5,7 +5,7 @@ use super::hopf_lax::{rotate_axes, transform_lines};
 
 /// The grid of half the nodes per side, when `N` is even.
 pub(crate) fn coarser(grid: &TorusGrid) -> Option<TorusGrid> {
-    if grid.nodes_per_side % 2 == 0 {
+    if grid.nodes_per_side.is_multiple_of(2) {
         TorusGrid::new(grid.dimension, grid.nodes_per_side / 2).ok()
     } else {
         None

@@ -176,7 +176,7 @@ fn train(
     evaluation: &Evaluation,
 ) -> (Trainer, Result<StopReason, Failure>) {
     let bar = progress_bar(configuration.iterations, trainer.iteration);
-    let due = |every: u64, iteration: u64| every > 0 && iteration % every == 0;
+    let due = |every: u64, iteration: u64| every > 0 && iteration.is_multiple_of(every);
     let mut body = || -> Result<StopReason, Failure> {
         if trainer.iteration == 0 {
             trainer.save(&directory.checkpoint()).map_err(bad_checkpoint)?;

@@ -1,6 +1,6 @@
 //! Theorem 4.2: the game on the torus has one solution [34]-[38].
 
-use proxflow_reference::ProximalParameters;
+use proxflow_reference::{DivergenceKind, ProximalParameters};
 use proxflow_reference::torus::convergence::{l1_distance, sup_distance_modulo_constant};
 use proxflow_reference::torus::exact_solutions::normalised;
 use proxflow_reference::torus::stencil::Stencil;
@@ -12,6 +12,8 @@ use rand::Rng;
 use crate::claim::{Basis, Bound, CheckError, Claim, Finding, Setting};
 use crate::instances::largest;
 use crate::report::plot::Plot;
+
+const KL: DivergenceKind = DivergenceKind::KullbackLeibler;
 
 pub(super) const CLAIM: Claim = Claim {
     id: "uniqueness",
@@ -47,7 +49,7 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
 
     let solve = |target: &[f64], start: Start| -> Result<TimeDependentSolution, CheckError> {
         let problem =
-            TimeDependentProblem::new(stencil.clone(), parameters, 0.0, source.clone(), target.to_vec())?;
+            TimeDependentProblem::new(stencil.clone(), parameters, 0.0, KL, source.clone(), target.to_vec())?;
         Ok(problem.solve(&TimeDependentOptions { start, ..TimeDependentOptions::default() })?)
     };
     let mut finding = Finding::new();
@@ -106,7 +108,7 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
     // The pairing of 1.7 with a common source and different targets is negative by 3.4, with a common target positive;
     // the flipped coupling exchanges the two, and nothing then forces the solutions together.
     let other_source = bump(0.45, 0.08);
-    let common = TimeDependentProblem::new(stencil.clone(), parameters, 0.0, other_source, smooth.clone())?
+    let common = TimeDependentProblem::new(stencil.clone(), parameters, 0.0, KL, other_source, smooth.clone())?
         .solve(&TimeDependentOptions::default())?;
     let pairing: f64 = (0..nodes)
         .map(|i| {
