@@ -86,7 +86,7 @@ impl Configuration {
         Ok(())
     }
 
-    /// The flow [39].
+    /// The flow \[39\].
     pub fn flow(&self) -> Result<FlowSpecification, InvalidInput> {
         FlowSpecification::new(self.horizon, self.steps, self.lambda)
     }

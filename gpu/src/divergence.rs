@@ -11,7 +11,7 @@ use proxflow_reference::DivergenceKind;
 pub struct DualFunctional {
     /// `Lambda(phi)`.
     pub value: f64,
-    /// `eta_j = d Lambda / d phi_j >= 0`, summing to one: the intermediate measure [15].
+    /// `eta_j = d Lambda / d phi_j >= 0`, summing to one: the intermediate measure \[15\].
     pub weights: Vec<f64>,
 }
 

@@ -1,4 +1,4 @@
-//! The flow [39]: `x_{k+1} = x_k - (h / lambda) grad_x U(x_k, t_k)`, `t_k = k h`, `h = T / N`.
+//! The flow \[39\]: `x_{k+1} = x_k - (h / lambda) grad_x U(x_k, t_k)`, `t_k = k h`, `h = T / N`.
 
 use proxflow_reference::InvalidInput;
 use serde::{Deserialize, Serialize};

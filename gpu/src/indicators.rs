@@ -53,7 +53,7 @@ pub struct FlowIndicators {
     pub straightness: Estimate,
     /// `E |x_N - x_N^ref| / |x_N^ref - x_0|`; absent where this flow is its own reference.
     pub deviation: Option<Estimate>,
-    /// `E sum_k h |dU/dt - |grad U|^2 / (2 lambda)|` [43].
+    /// `E sum_k h |dU/dt - |grad U|^2 / (2 lambda)|` \[43\].
     pub hj_residual: Estimate,
     /// The same relative to `lambda K_h`.
     pub hj_residual_relative: Estimate,
@@ -65,7 +65,7 @@ pub struct FlowIndicators {
     pub hj_residual_flipped: Estimate,
     /// `E |v_{k+1} - v_k| / E |v_k|` along paths.
     pub acceleration: Estimate,
-    /// `E |grad U(x_N, T) - grad phi(x_N)|` [44].
+    /// `E |grad U(x_N, T) - grad phi(x_N)|` \[44\].
     pub terminal_residual: Estimate,
     /// `|grad phi|` at `x_N`: mean.
     pub critic_slope: Estimate,

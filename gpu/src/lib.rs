@@ -5,7 +5,7 @@
 //! proximal): `min_U max_phi E phi(x_T) - Lambda(phi) + lambda E int |v|^2 / 2 dt`, phi L-Lipschitz. Symbols are those of docs/notation.md.
 //!
 //! Read in this order: [`architecture`] and [`network`] (what U and phi are), [`polyphase`] and [`linearisation`] (their local
-//! linear maps, and exact parameter gradients from them), [`flow`] [39], [`divergence`] (Lambda and its gradient), [`objective`] [40-42], [`train`]
+//! linear maps, and exact parameter gradients from them), [`flow`] \[39\], [`divergence`] (Lambda and its gradient), [`objective`] \[40-42\], [`train`]
 //! (Algorithm 1), [`indicators`] (what is measured), [`checkpoint`].
 //!
 //! From `proxflow-reference` this package takes specification types only, never numerics: the oracle judges it.

@@ -8,7 +8,7 @@
 //! - `d/dW_l sum_b w_b U(x_b) = sum_b w_b delta_l (input_l)^T`;
 //! - `d/dW_l sum_b <grad_x U(x_b), a_b> = sum_b delta_l (tangent_l)^T`, where the *tangent* is `a` carried through the same masks.
 //!
-//! The last line is what training needs ([42] and the penalty of [40]): it replaces differentiation of a gradient by one linear pass.
+//! The last line is what training needs (\[42\] and the penalty of \[40\]): it replaces differentiation of a gradient by one linear pass.
 
 use tch::Tensor;
 

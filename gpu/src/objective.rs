@@ -1,9 +1,9 @@
 //! The two objectives of Algorithm 1 and their exact parameter gradients.
 //!
-//! Critic [40,41]: maximise `mean phi(x_N) - Lambda(phi) - w mean (|grad phi(x^)|^2 - L^2)_+`.
-//! Potential [42]: minimise `mean phi(x_N) + lambda h sum_k mean |v_k|^2 / 2`.
+//! Critic \[40,41\]: maximise `mean phi(x_N) - Lambda(phi) - w mean (|grad phi(x^)|^2 - L^2)_+`.
+//! Potential \[42\]: minimise `mean phi(x_N) + lambda h sum_k mean |v_k|^2 / 2`.
 //!
-//! With `a_k = (h/lambda) (grad_x U(x_k, t_k) - p_{k+1})`, held constant, the gradient of [42] is
+//! With `a_k = (h/lambda) (grad_x U(x_k, t_k) - p_{k+1})`, held constant, the gradient of \[42\] is
 //! `d/dtheta sum_k mean <grad_x U_theta(x_k, t_k), a_k>`, where the costate runs `p_N = grad phi(x_N)`, `p_k = p_{k+1} + Hess_x U(x_k, t_k) a_k`.
 //! A piecewise linear potential has `Hess_x U = 0` almost everywhere, so `p_k = grad phi(x_N)` for all k and no unrolling is
 //! needed; smooth potentials take the general adjoint.
@@ -17,30 +17,30 @@ use crate::flow::FlowSpecification;
 use crate::linearisation::{Linearisation, accumulate};
 use crate::network::Network;
 
-/// Which of the two proximals an experiment uses [46-49].
+/// Which of the two proximals an experiment uses \[46-49\].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Case {
-    /// Neither: no kinetic term, no penalty [46].
+    /// Neither: no kinetic term, no penalty \[46\].
     None,
-    /// Kinetic term only [47].
+    /// Kinetic term only \[47\].
     W2,
-    /// Gradient penalty only [48].
+    /// Gradient penalty only \[48\].
     W1,
-    /// Both [49].
+    /// Both \[49\].
     W1W2,
 }
 
 impl Case {
-    /// All four, in the order of [46-49].
+    /// All four, in the order of \[46-49\].
     pub const ALL: [Self; 4] = [Self::None, Self::W2, Self::W1, Self::W1W2];
 
-    /// Whether [42] has its kinetic term.
+    /// Whether \[42\] has its kinetic term.
     pub fn has_kinetic_energy(self) -> bool {
         matches!(self, Self::W2 | Self::W1W2)
     }
 
-    /// Whether [40] has its gradient penalty.
+    /// Whether \[40\] has its gradient penalty.
     pub fn has_penalty(self) -> bool {
         matches!(self, Self::W1 | Self::W1W2)
     }
@@ -65,7 +65,7 @@ pub struct Penalty {
     pub lipschitz: f64,
 }
 
-/// Terms of the critic's objective [40] and the gradient of its negative.
+/// Terms of the critic's objective \[40\] and the gradient of its negative.
 pub struct CriticEvaluation {
     /// `mean phi(x_N)`.
     pub generated_mean: f64,
@@ -77,7 +77,7 @@ pub struct CriticEvaluation {
     pub gradient: Vec<Tensor>,
 }
 
-/// Terms of the potential's objective [42] and its gradient.
+/// Terms of the potential's objective \[42\] and its gradient.
 pub struct PotentialEvaluation {
     /// `mean phi(x_N)`.
     pub terminal: f64,

@@ -1,4 +1,4 @@
-//! Algorithm 1: alternate critic steps [40,41] and one potential step [42], with Adam on both.
+//! Algorithm 1: alternate critic steps \[40,41\] and one potential step \[42\], with Adam on both.
 
 use proxflow_reference::InvalidInput;
 use tch::{Device, Kind, Tensor};
@@ -121,7 +121,7 @@ impl Trainer {
         Ok(self)
     }
 
-    /// The flow [39] of this run.
+    /// The flow \[39\] of this run.
     pub fn flow(&self) -> FlowSpecification {
         let Configuration { horizon, steps, lambda, .. } = self.configuration;
         FlowSpecification { horizon, steps, lambda }

@@ -1,4 +1,4 @@
-//! The forward Euler flow [39] of a potential, in f64: `x_{k+1} = x_k - (h / lambda) grad_x U(x_k, t_k)`.
+//! The forward Euler flow \[39\] of a potential, in f64: `x_{k+1} = x_k - (h / lambda) grad_x U(x_k, t_k)`.
 
 use ndarray::{Array1, Array2, Array3, ArrayView2, Axis};
 
@@ -62,7 +62,7 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// Simulates [39] from `start`, shape `(n, d)`, with `steps >= 1` steps of `horizon / steps`. A flow that leaves
+    /// Simulates \[39\] from `start`, shape `(n, d)`, with `steps >= 1` steps of `horizon / steps`. A flow that leaves
     /// the finite numbers is returned as it is: [`Flow::trajectories`] then refuses it by name.
     pub fn simulate(
         potential: &impl Potential,

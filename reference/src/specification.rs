@@ -103,7 +103,7 @@ impl From<DivergenceKind> for String {
     }
 }
 
-/// The weights of the combined proximal `inf_rho { lambda/(2T) W2^2(rho0, rho) + D_f^L(rho|pi) }` [10].
+/// The weights of the combined proximal `inf_rho { lambda/(2T) W2^2(rho0, rho) + D_f^L(rho|pi) }` \[10\].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ProximalParameters {
     /// Lipschitz constant `L > 0` of the discriminator.

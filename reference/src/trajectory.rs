@@ -192,7 +192,7 @@ impl<'a> Trajectories<'a> {
         Ok(Mean::of(pairs.map(|(deviation, r)| deviation / r)))
     }
 
-    /// Hamilton-Jacobi residual [43] from `time_derivatives` `dU/dt (x_k, t_k)`, shape `(N, n)`, and `gradients`
+    /// Hamilton-Jacobi residual \[43\] from `time_derivatives` `dU/dt (x_k, t_k)`, shape `(N, n)`, and `gradients`
     /// `grad U(x_k, t_k)`, shape `(N, n, d)`, `k = 0..N-1`. Shapes that do not match are refused.
     pub fn hamilton_jacobi(
         &self,
@@ -250,7 +250,7 @@ impl<'a> Trajectories<'a> {
 /// The Hamilton-Jacobi residual `-dU/dt + |grad U|^2 / (2 lambda)` in the normalisations of section 5.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HamiltonJacobiResidual {
-    /// `E sum_k h_k |dU/dt - |grad U|^2 / (2 lambda)|` [43].
+    /// `E sum_k h_k |dU/dt - |grad U|^2 / (2 lambda)|` \[43\].
     pub raw: Mean,
     /// The raw residual relative to `lambda K_h`.
     pub relative: Mean,
@@ -264,7 +264,7 @@ pub struct HamiltonJacobiResidual {
     pub mean_hamiltonian: Vec<Mean>,
 }
 
-/// Terminal residual [44] `E |grad U(x_N, T) - grad phi(x_N)|`, per sample; both arrays of shape `(n, d)`.
+/// Terminal residual \[44\] `E |grad U(x_N, T) - grad phi(x_N)|`, per sample; both arrays of shape `(n, d)`.
 pub fn terminal_residual(
     potential_gradients: ArrayView2<f64>,
     critic_gradients: ArrayView2<f64>,
@@ -311,7 +311,7 @@ mod tests {
     use approx::assert_relative_eq;
     use ndarray::{Array3, array};
 
-    /// Straight unit-speed lines, three samples in the plane, over [0, 2].
+    /// Straight unit-speed lines, three samples in the plane, over \[0, 2\].
     fn straight(steps: usize) -> Array3<f64> {
         Array3::from_shape_fn((steps + 1, 3, 2), |(k, i, c)| {
             let t = 2.0 * k as f64 / steps as f64;

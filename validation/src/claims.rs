@@ -51,7 +51,7 @@ pub fn find(id: &str) -> Option<Claim> {
     all().into_iter().find(|claim| claim.id == id)
 }
 
-/// Equations of the paper that a claim must cover: [1]-[44] and the four cases [46]-[49].
+/// Equations of the paper that a claim must cover: \[1\]-\[44\] and the four cases \[46\]-\[49\].
 pub const REQUIRED_EQUATIONS: &[(u32, u32)] = &[(1, 44), (46, 49)];
 
 /// Items of docs/notation.md that a claim must cover, the project's own consequences (+) among them.

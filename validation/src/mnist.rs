@@ -7,7 +7,7 @@ use ndarray::Array2;
 
 use crate::claim::{CheckError, Setting};
 
-/// The first `count` images of an IDX file (`.gz` or plain) as rows of 784 values in [0, 1].
+/// The first `count` images of an IDX file (`.gz` or plain) as rows of 784 values in \[0, 1\].
 pub fn images(folder: &Path, name: &str, count: usize) -> Result<Array2<f64>, CheckError> {
     let compressed = folder.join(format!("{name}.gz"));
     let path = if compressed.is_file() { compressed } else { folder.join(name) };

@@ -1,4 +1,4 @@
-//! The continuity equation `d rho/dt - s Lap rho - div(rho grad U / lambda) = 0`, `rho(., 0) = rho_0` (3.1, [21]).
+//! The continuity equation `d rho/dt - s Lap rho - div(rho grad U / lambda) = 0`, `rho(., 0) = rho_0` (3.1, \[21\]).
 //!
 //! The scheme is the adjoint of the linearised Hamilton-Jacobi scheme, `rho^{n+1} = S'(U^{n+1})^T R rho^n`:
 //! diffuse, then let mass `rho_i dt w_j / h` walk from `i` to each lower neighbour `j` (w of

@@ -1,4 +1,4 @@
-//! Theorem 4.2 as an energy identity between *any* two solutions with the same source (3.4, [34-38]).
+//! Theorem 4.2 as an energy identity between *any* two solutions with the same source (3.4, \[34-38\]).
 //!
 //! `int (U_1 - U_2)(rho_1 - rho_2) |_T = -(1/(2 lambda)) int_0^T int (rho_1 + rho_2) |grad(U_1 - U_2)|^2 dx dt`.
 //!
@@ -10,7 +10,7 @@
 //! because the continuity scheme is the adjoint of the linearised Hamilton-Jacobi scheme; the right side tends to the
 //! integral with order 1. Both hold for every viscosity (it cancels).
 //!
-//! Lemma 4.1 (1.7, [32]) says that the left side is >= 0 when both terminal potentials are the variational derivative of
+//! Lemma 4.1 (1.7, \[32\]) says that the left side is >= 0 when both terminal potentials are the variational derivative of
 //! one functional. For a common target that forces both sides to vanish: uniqueness.
 
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! The backward Hamilton-Jacobi equation `-dU/dt - s Lap U + |grad U|^2 / (2 lambda) = 0`, `U(., T) = phi` (3.1, [20]).
+//! The backward Hamilton-Jacobi equation `-dU/dt - s Lap U + |grad U|^2 / (2 lambda) = 0`, `U(., T) = phi` (3.1, \[20\]).
 //!
 //! One step back in time is `U^n = R S(U^{n+1})`: the explicit upwind step (Osher-Sethian, Achdou-Capuzzo-Dolcetta)
 //!

@@ -1,6 +1,6 @@
 //! The mean-field game on the flat torus `[0,1)^d`: grid, densities, Hopf-Lax, and its independent solvers.
 //!
-//! Read in this order: [`grid`], [`densities`], [`envelope`] (one line), [`hopf_lax`] (all axes), [`lipschitz`].
+//! Read in this order: [`grid`], [`densities`], [`envelope`] (one line), [`mod@hopf_lax`] (all axes), [`lipschitz`].
 //! Static: [`problem`], [`static_solver`], [`dual_solver`] and its parts `smooth_dual`, `newton_direction`, `level`.
 //! In time: [`stencil`], [`hamilton_jacobi`], [`continuity`] (its adjoint), [`time_solver`], [`energy_identity`].
 

@@ -263,7 +263,7 @@ fn wrapped_pieces(points: impl Iterator<Item = (f64, f64)>) -> Vec<Vec<(f64, f64
     pieces
 }
 
-/// A dark-to-bright map (viridis stops), for `t` in [0, 1].
+/// A dark-to-bright map (viridis stops), for `t` in \[0, 1\].
 pub fn colour(t: f64) -> RGBColor {
     const STOPS: [(f64, f64, f64); 5] = [
         (68.0, 1.0, 84.0),

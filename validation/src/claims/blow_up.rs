@@ -1,4 +1,4 @@
-//! Why both proximals are needed: blow-up of KL and non-uniqueness of W1 [30,31].
+//! Why both proximals are needed: blow-up of KL and non-uniqueness of W1 \[30,31\].
 
 use ndarray::Array2;
 use proxflow_reference::DivergenceKind;

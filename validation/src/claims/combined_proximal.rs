@@ -1,4 +1,4 @@
-//! The combined proximal and its composition [10]-[16].
+//! The combined proximal and its composition \[10\]-\[16\].
 
 use proxflow_reference::divergence::Generator;
 use proxflow_reference::{DivergenceKind, ProximalParameters};

@@ -1,4 +1,4 @@
-//! Bounds, monotonicity and limits of the regularised divergence [8].
+//! Bounds, monotonicity and limits of the regularised divergence \[8\].
 
 use ndarray::Array2;
 use proxflow_reference::divergence::f_divergence;

@@ -1,4 +1,4 @@
-//! The energy identity behind Theorem 4.2 [34]-[38] (notation 3.4), for different targets.
+//! The energy identity behind Theorem 4.2 \[34\]-\[38\] (notation 3.4), for different targets.
 
 use proxflow_reference::ProximalParameters;
 use proxflow_reference::torus::convergence::ConvergenceTable;

@@ -1,4 +1,4 @@
-//! The f-divergences and their conjugates [1]-[5].
+//! The f-divergences and their conjugates \[1\]-\[5\].
 
 use proxflow_reference::divergence::{Generator, f_divergence};
 use rand::Rng;

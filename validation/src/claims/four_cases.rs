@@ -1,4 +1,4 @@
-//! The four cases on a target of lower dimension [46]-[49].
+//! The four cases on a target of lower dimension \[46\]-\[49\].
 
 use crate::claim::{CheckError, Claim, Finding, Setting};
 

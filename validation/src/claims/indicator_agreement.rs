@@ -1,4 +1,4 @@
-//! Optimality indicators [43,44]: libtorch against the oracle, and planted exact solutions.
+//! Optimality indicators \[43,44\]: libtorch against the oracle, and planted exact solutions.
 
 use crate::claim::{CheckError, Claim, Finding, Setting};
 

@@ -1,4 +1,4 @@
-//! The Lipschitz-regularised divergence and its dual [6,7], as one certified transport problem (notation 1.4).
+//! The Lipschitz-regularised divergence and its dual \[6,7\], as one certified transport problem (notation 1.4).
 
 use proxflow_reference::DivergenceKind;
 use proxflow_reference::divergence::{Generator, f_divergence};

@@ -1,4 +1,4 @@
-//! The mean-field game: Hamilton-Jacobi backwards, continuity forwards [17]-[21].
+//! The mean-field game: Hamilton-Jacobi backwards, continuity forwards \[17\]-\[21\].
 
 use proxflow_reference::torus::exact_solutions::{ColeHopfGame, ExactSolution, StraightLineGame};
 use rand::Rng;

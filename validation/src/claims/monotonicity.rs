@@ -1,4 +1,4 @@
-//! Lemma 4.1: the variational derivative is monotone [32,33], and the exact identity behind it.
+//! Lemma 4.1: the variational derivative is monotone \[32,33\], and the exact identity behind it.
 
 use proxflow_reference::divergence::{Generator, generalised_cumulant};
 

@@ -1,4 +1,4 @@
-//! The objectives of Algorithm 1 [40]-[42] in the four cases [46]-[49]: libtorch against plain f64.
+//! The objectives of Algorithm 1 \[40\]-\[42\] in the four cases \[46\]-\[49\]: libtorch against plain f64.
 
 use crate::claim::{CheckError, Claim, Finding, Setting};
 

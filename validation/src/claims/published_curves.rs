@@ -1,4 +1,4 @@
-//! The released training curves of the four MNIST cases [46]-[49].
+//! The released training curves of the four MNIST cases \[46\]-\[49\].
 
 use crate::claim::{Basis, Bound, CheckError, Claim, Finding, Setting};
 use crate::mnist::released;

@@ -1,4 +1,4 @@
-//! Optimal paths are straight lines at constant speed, so the Euler flow does not depend on its step [22]-[29].
+//! Optimal paths are straight lines at constant speed, so the Euler flow does not depend on its step \[22\]-\[29\].
 
 use ndarray::{Array2, s};
 use proxflow_reference::flow::{ClosedForm, Flow};

@@ -1,4 +1,4 @@
-//! Theorem 4.2: the game on the torus has one solution [34]-[38].
+//! Theorem 4.2: the game on the torus has one solution \[34\]-\[38\].
 
 use proxflow_reference::{DivergenceKind, ProximalParameters};
 use proxflow_reference::torus::convergence::{l1_distance, sup_distance_modulo_constant};

@@ -1,4 +1,4 @@
-//! The optimal potential is the variational derivative [9].
+//! The optimal potential is the variational derivative \[9\].
 
 use proxflow_reference::DivergenceKind;
 
