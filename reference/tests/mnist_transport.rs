@@ -65,10 +65,12 @@ fn the_exact_values_of_the_published_problem_are_reproduced() {
     let parameters = ProximalParameters::new(1.0, 0.05, 5.0).unwrap();
     let proximal = solve("J*", PointwiseCost::Huber(parameters), &noise, &digits);
     assert!(proximal.gap() <= 1e-6);
-    // Golden value for another draw of the 1000 noise samples, which moves it by about 0.1%.
-    assert!((proximal.upper - 0.4756).abs() <= 0.002, "{}", proximal.upper);
+    // Golden values are of another draw of noise and digits. A digit z enters as 0.005 (|z|^2 - sum z / 2), standard deviation
+    // 0.075 over MNIST; noise as 0.005 |x|^2, standard deviation 0.011. Three standard errors of the difference of two draws.
+    let stderr = (2.0 * (0.075_f64.powi(2) / 6000.0 + 0.011_f64.powi(2) / 1000.0)).sqrt();
+    assert!((proximal.upper - 0.4756).abs() <= 3.0 * stderr, "{}", proximal.upper);
     let kinetic_energy = proximal.transport / parameters.lambda;
-    assert!((kinetic_energy - 9.46).abs() <= 0.05, "{kinetic_energy}");
+    assert!((kinetic_energy - 9.46).abs() <= 3.0 * stderr / parameters.lambda, "{kinetic_energy}");
 
     let divergence =
         solve("D_KL^1 of held-out digits", PointwiseCost::Lipschitz { lipschitz: 1.0 }, &held_out, &digits);
