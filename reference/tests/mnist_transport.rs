@@ -65,10 +65,11 @@ fn the_exact_values_of_the_published_problem_are_reproduced() {
     let parameters = ProximalParameters::new(1.0, 0.05, 5.0).unwrap();
     let proximal = solve("J*", PointwiseCost::Huber(parameters), &noise, &digits);
     assert!(proximal.gap() <= 1e-6);
-    // Golden value for another draw of the 1000 noise samples, which moves it by about 0.1%.
-    assert!((proximal.upper - 0.4756).abs() <= 0.002, "{}", proximal.upper);
+    // Golden values of another draw of noise and digits: Monte Carlo. Three draws gave 0.4779, 0.4765 and 0.4778, a spread
+    // of 7e-4; four standard deviations of the difference of two draws are 0.004, or 0.8%.
+    assert!((proximal.upper - 0.4756).abs() <= 0.004, "{}", proximal.upper);
     let kinetic_energy = proximal.transport / parameters.lambda;
-    assert!((kinetic_energy - 9.46).abs() <= 0.05, "{kinetic_energy}");
+    assert!((kinetic_energy - 9.46).abs() <= 0.08, "{kinetic_energy}");
 
     let divergence =
         solve("D_KL^1 of held-out digits", PointwiseCost::Lipschitz { lipschitz: 1.0 }, &held_out, &digits);
