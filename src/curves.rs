@@ -5,21 +5,52 @@ use std::path::Path;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
+use crate::axis::{TickedRange, label, linear_ticks, logarithmic_ticks};
 use crate::command::{Failure, write_atomically};
 use crate::picture::use_built_in_font;
 
-/// One panel: title, whether the value axis is logarithmic, and the columns it shows.
-const PANELS: [(&str, bool, &[&str]); 6] = [
-    ("terminal cost: E phi(x_N) - Lambda(phi)", false, &["terminal_cost"]),
-    ("kinetic energy K_h; displacement energy", false, &["kinetic_energy", "displacement_energy"]),
-    ("straightness (1 = straight)", false, &["straightness"]),
-    (
-        "HJ residual relative to lambda K_h: raw; gauged",
-        true,
-        &["hj_residual_relative", "hj_residual_gauged_relative"],
-    ),
-    ("terminal residual; mean critic slope at x_N", true, &["terminal_residual", "critic_slope_mean"]),
-    ("step-size deviation; acceleration", true, &["deviation", "acceleration"]),
+/// One panel: its columns with the words that name them, and how it is drawn.
+struct Panel {
+    logarithmic: bool,
+    /// A value worth a grey line: where an optimal flow would be.
+    optimum: Option<f64>,
+    series: &'static [(&'static str, &'static str)],
+}
+
+const PANELS: [Panel; 6] = [
+    Panel {
+        logarithmic: false,
+        optimum: None,
+        series: &[("terminal_cost", "terminal cost E phi(x_N) - Lambda(phi)")],
+    },
+    Panel {
+        logarithmic: false,
+        optimum: None,
+        series: &[("kinetic_energy", "kinetic energy K_h"), ("displacement_energy", "displacement energy")],
+    },
+    Panel {
+        logarithmic: false,
+        optimum: Some(1.0),
+        series: &[("straightness", "straightness (1: straight)")],
+    },
+    Panel {
+        logarithmic: true,
+        optimum: None,
+        series: &[
+            ("hj_residual_relative", "HJ residual / (lambda K_h)"),
+            ("hj_residual_gauged_relative", "the same, gauged"),
+        ],
+    },
+    Panel {
+        logarithmic: true,
+        optimum: None,
+        series: &[("terminal_residual", "terminal residual"), ("critic_slope_mean", "critic slope at x_N")],
+    },
+    Panel {
+        logarithmic: true,
+        optimum: None,
+        series: &[("deviation", "step-size deviation"), ("acceleration", "acceleration")],
+    },
 ];
 const COLOURS: [RGBColor; 2] = [RGBColor(31, 93, 168), RGBColor(214, 96, 36)];
 
@@ -36,8 +67,8 @@ pub fn draw(metrics: &Path, svg: &Path, caption: &str) -> Result<(), Failure> {
         title
             .draw(&Text::new(caption.to_owned(), (14, 10), ("sans-serif", 17).into_font()))
             .map_err(|error| failed(error.to_string()))?;
-        for (area, (name, logarithmic, columns)) in body.split_evenly((3, 2)).iter().zip(PANELS) {
-            panel(area, &table, name, logarithmic, columns).map_err(failed)?;
+        for (area, panel) in body.split_evenly((3, 2)).iter().zip(&PANELS) {
+            panel.draw(area, &table).map_err(failed)?;
         }
         root.present().map_err(|error| failed(error.to_string()))?;
     }
@@ -62,6 +93,10 @@ impl Table {
         Ok(Self { header, rows })
     }
 
+    fn last_iteration(&self) -> f64 {
+        self.series("iteration").last().map_or(0.0, |(iteration, _)| *iteration)
+    }
+
     /// `(iteration, value)` of a column, finite values only.
     fn series(&self, column: &str) -> Vec<(f64, f64)> {
         let position = |name: &str| self.header.iter().position(|found| found == name);
@@ -75,72 +110,75 @@ impl Table {
     }
 }
 
-fn panel(
-    area: &DrawingArea<SVGBackend<'_>, Shift>,
-    table: &Table,
-    name: &str,
-    logarithmic: bool,
-    columns: &[&str],
-) -> Result<(), String> {
-    let text = |error: DrawingAreaErrorKind<_>| error.to_string();
-    let series: Vec<Vec<(f64, f64)>> = columns
-        .iter()
-        .map(|column| {
-            let points = table.series(column).into_iter();
-            if logarithmic {
-                points.filter(|(_, value)| *value > 0.0).map(|(x, value)| (x, value.log10())).collect()
-            } else {
-                points.collect()
-            }
-        })
-        .collect();
-    let all = || series.iter().flatten();
-    if all().next().is_none() {
-        return Ok(());
-    }
-    let range = |pick: fn(&(f64, f64)) -> f64| {
-        let (low, high) = all()
-            .map(pick)
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
-        let margin = (0.05 * (high - low)).max(1e-9 * high.abs()).max(1e-9);
-        low - margin..high + margin
-    };
-    let mut chart = ChartBuilder::on(area)
-        .caption(name, ("sans-serif", 15))
-        .margin(10)
-        .x_label_area_size(28)
-        .y_label_area_size(62)
-        .build_cartesian_2d(range(|point| point.0), range(|point| point.1))
-        .map_err(text)?;
-    let label = |value: &f64| {
-        let value = if logarithmic { 10.0_f64.powf(*value) } else { *value };
-        if value.abs() >= 0.01 && value.abs() < 1e4 { format!("{value:.3}") } else { format!("{value:.1e}") }
-    };
-    chart
-        .configure_mesh()
-        .light_line_style(WHITE)
-        .x_labels(6)
-        .y_labels(6)
-        .x_label_formatter(&|value| format!("{value:.0}"))
-        .y_label_formatter(&label)
-        .x_desc("outer iteration")
-        .draw()
-        .map_err(text)?;
-    for ((points, column), colour) in series.iter().zip(columns).zip(COLOURS) {
+impl Panel {
+    fn draw(&self, area: &DrawingArea<SVGBackend<'_>, Shift>, table: &Table) -> Result<(), String> {
+        let text = |error: DrawingAreaErrorKind<_>| error.to_string();
+        let scale = |value: f64| if self.logarithmic { value.log10() } else { value };
+        let series: Vec<Vec<(f64, f64)>> = self
+            .series
+            .iter()
+            .map(|(column, _)| {
+                let points = table.series(column).into_iter();
+                points.filter(|(_, value)| !self.logarithmic || *value > 0.0).collect()
+            })
+            .collect();
+        if series.iter().flatten().next().is_none() {
+            return Ok(());
+        }
+        let iterations = extent(series.iter().flatten().map(|point| point.0).chain([0.0]));
+        let values = series.iter().flatten().map(|point| point.1).chain(self.optimum);
+        let values = extent(values.map(scale));
+        let ticks = if self.logarithmic {
+            logarithmic_ticks(10.0_f64.powf(values.start), 10.0_f64.powf(values.end), 6)
+        } else {
+            linear_ticks(values.start, values.end, 6)
+        };
+        let iteration_ticks = linear_ticks(iterations.start, iterations.end, 6);
+
+        let mut words = 14;
+        for ((_, name), colour) in self.series.iter().zip(COLOURS) {
+            let style = TextStyle::from(("sans-serif", 15).into_font()).color(&colour);
+            let (width, _) = area.estimate_text_size(name, &style).map_err(text)?;
+            area.draw(&Text::new(*name, (words, 6), style)).map_err(text)?;
+            words += width as i32 + 22;
+        }
+        let mut chart = ChartBuilder::on(area)
+            .margin(12)
+            .margin_top(30)
+            .margin_right(20)
+            .x_label_area_size(42)
+            .y_label_area_size(54)
+            .build_cartesian_2d(
+                TickedRange::new(iterations, iteration_ticks),
+                TickedRange::new(values, ticks.into_iter().map(scale).collect()),
+            )
+            .map_err(text)?;
         chart
-            .draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))
-            .map_err(text)?
-            .label((*column).to_owned())
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
-    }
-    if columns.len() > 1 {
-        chart
-            .configure_series_labels()
-            .background_style(WHITE.mix(0.8))
-            .border_style(BLACK.mix(0.2))
-            .label_font(("sans-serif", 12))
+            .configure_mesh()
+            .bold_line_style(BLACK.mix(0.12))
+            .light_line_style(WHITE.mix(0.0))
+            .x_label_formatter(&|value| label(*value))
+            .y_label_formatter(&|value| label(if self.logarithmic { 10.0_f64.powf(*value) } else { *value }))
+            .x_desc("outer iteration")
             .draw()
             .map_err(text)?;
+        if let Some(optimum) = self.optimum {
+            let end = table.last_iteration();
+            let line = [(0.0, scale(optimum)), (end, scale(optimum))];
+            chart.draw_series(LineSeries::new(line, BLACK.mix(0.5).stroke_width(1))).map_err(text)?;
+        }
+        for (points, colour) in series.iter().zip(COLOURS) {
+            let line = points.iter().map(|(iteration, value)| (*iteration, scale(*value)));
+            chart.draw_series(LineSeries::new(line, colour.stroke_width(2))).map_err(text)?;
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+/// The range of finite values with a margin of 5 %.
+fn extent(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
+    let (low, high) = values
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+    let margin = (0.05 * (high - low)).max(1e-9 * high.abs()).max(1e-9);
+    low - margin..high + margin
 }

@@ -4,6 +4,7 @@
 //! [`proxflow_reference`] (the exact f64 oracle), `proxflow_gpu` (libtorch) and [`proxflow_validation`].
 
 pub mod array_file;
+pub mod axis;
 pub mod command;
 pub mod curves;
 pub mod dataset;

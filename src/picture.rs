@@ -15,7 +15,9 @@ const SCALE: usize = 2;
 /// Empty pixels between images.
 const GAP: usize = 2;
 /// Height of one caption line in pixels of the picture.
-const LINE: usize = 18;
+const LINE: usize = 20;
+/// Empty pixels around the caption.
+const MARGIN: usize = 8;
 
 /// Makes the built-in font known to plotters as `sans-serif`.
 pub fn use_built_in_font() {
@@ -39,9 +41,9 @@ pub fn write_grid(
     let rows = images.nrows().div_ceil(columns);
     let cell = SIDE * SCALE + GAP;
     let width = columns * cell + GAP;
-    let lines = wrap(caption, width / 7);
+    let lines = wrap(caption, width.saturating_sub(2 * MARGIN) / 8);
     let top = rows * cell + GAP;
-    let height = top + lines.len() * LINE + 3 * GAP;
+    let height = top + lines.len() * LINE + 2 * MARGIN - GAP;
     let mut canvas = vec![255_u8; width * height * 3];
     for (index, image) in images.rows().into_iter().enumerate() {
         let (left, up) = (GAP + index % columns * cell, GAP + index / columns * cell);
@@ -56,9 +58,9 @@ pub fn write_grid(
     use_built_in_font();
     {
         let area = BitMapBackend::with_buffer(&mut canvas, (width as u32, height as u32)).into_drawing_area();
-        let style = TextStyle::from(("sans-serif", 14).into_font()).color(&BLACK);
+        let style = TextStyle::from(("sans-serif", 15).into_font()).color(&BLACK);
         for (index, line) in lines.iter().enumerate() {
-            let at = (GAP as i32 + 2, (top + index * LINE) as i32 + GAP as i32 * 2);
+            let at = (MARGIN as i32, (top + index * LINE + MARGIN) as i32);
             area.draw(&Text::new(line.as_str(), at, style.clone()))
                 .map_err(|error| Failure::Run(format!("{}: {error}", path.display())))?;
         }

@@ -80,6 +80,14 @@ fn a_run_leaves_everything_in_its_directory_and_the_loss_moves() {
     let costs: Vec<&str> = metrics.lines().skip(1).map(|line| line.split(',').nth(1).unwrap()).collect();
     assert_eq!(costs.len(), 3);
     assert!(costs[0] != costs[2]);
+    for place in ["", "data_", "between_"] {
+        for statistic in ["mean", "max"] {
+            let column = format!("critic_slope_{place}{statistic}");
+            let at = metrics.lines().next().unwrap().split(',').position(|name| name == column);
+            let last = metrics.lines().last().unwrap().split(',').nth(at.expect(&column)).unwrap();
+            assert!(last.parse::<f64>().unwrap() > 0.0, "{column}: {last}");
+        }
+    }
     let again = train(&out, &["--iterations", "8"]);
     assert_eq!(again.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&again.stderr).contains("holds a run"));
@@ -187,6 +195,12 @@ fn evaluate_and_sample_keep_their_contract() {
                 > 0.0
         );
     }
+    let gap = &report["exact"]["optimality_gap"];
+    let bound = |value: &Value| value.as_f64().unwrap();
+    assert!(bound(&gap["lower"]) > 0.0 && bound(&gap["upper"]) - bound(&gap["lower"]) < 1e-8, "{gap}");
+    assert!(
+        (bound(&gap["objective"]) - bound(&gap["optimum"]["lower"]) - bound(&gap["upper"])).abs() < 1e-12
+    );
     let (png, npy) = (folder.path().join("samples.png"), folder.path().join("samples.npy"));
     let (png, npy) = (png.to_str().unwrap(), npy.to_str().unwrap());
     let arguments =
@@ -305,6 +319,13 @@ fn bad_data_folders_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
     refused(&["--data", path], "data");
+    let named = Command::new(env!("CARGO_BIN_EXE_mnist"))
+        .env("PROXFLOW_MNIST", path)
+        .arg("--iterations=1")
+        .output()
+        .unwrap();
+    assert_eq!(named.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&named.stderr).starts_with("mnist: $PROXFLOW_MNIST: "));
     let images = proxflow::dataset::strokes::draw(3, 1, 0);
     let mut file = vec![0, 0, 8, 3, 0, 0, 0, 3, 0, 0, 0, 28, 0, 0, 0, 28];
     file.extend(images.pixels.iter().map(|pixel| (pixel * 255.0) as u8));

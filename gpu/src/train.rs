@@ -142,6 +142,12 @@ impl Trainer {
         }
     }
 
+    /// `count` data points `(count, d)` from `stream`, with replacement.
+    pub fn draw_data(&self, stream: &mut Stream, count: usize) -> Tensor {
+        let indices = stream.indices(count as i64, self.data.size()[0]);
+        self.data.index_select(0, &indices.to_device(self.potential.options().1))
+    }
+
     /// One outer step of Algorithm 1. A non-finite term stops before the update that would spread it.
     pub fn step(&mut self) -> Result<StepRecord, NonFinite> {
         let Configuration { case, f, batch, critic_steps, .. } = self.configuration;

@@ -57,7 +57,7 @@ pub fn load(
     if choice == DatasetChoice::Strokes {
         return Ok(drawn(seed, train_size, "built-in strokes".to_owned()));
     }
-    if let Some(found) = existing(folder) {
+    if let Some(found) = existing(folder)? {
         return read(&found).map_err(bad);
     }
     if let Some(folder) = folder {
@@ -86,24 +86,33 @@ pub fn load(
 /// The data set that needs neither a name nor a download: `$PROXFLOW_MNIST`, `data/mnist`, the cache.
 pub fn at_hand() -> Result<Option<Dataset>, Failure> {
     let read = |folder: PathBuf| read(&folder).map_err(|error| Failure::BadInput(error.to_string()));
-    existing(None).map(read).transpose()
+    existing(None)?.map(read).transpose()
 }
 
-/// The first folder that holds the data set, in the order of resolution.
-fn existing(folder: Option<&Path>) -> Option<PathBuf> {
-    let holds = |folder: &PathBuf| {
-        FILES
-            .iter()
-            .all(|(name, _)| folder.join(name).exists() || folder.join(name.trim_end_matches(".gz")).exists())
-    };
-    match folder {
-        Some(folder) => Some(folder.to_owned()).filter(holds),
-        None => std::env::var_os("PROXFLOW_MNIST")
-            .map(PathBuf::from)
-            .into_iter()
-            .chain([PathBuf::from("data/mnist"), cache_folder()])
-            .find(holds),
+/// The environment variable that names the data set's folder.
+const VARIABLE: &str = "PROXFLOW_MNIST";
+
+/// The first folder that holds the data set, in the order of resolution. A variable that names a folder without it is an error: the
+/// user meant something.
+fn existing(folder: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
+    if let Some(folder) = folder {
+        return Ok(Some(folder.to_owned()).filter(|folder| holds(folder)));
     }
+    match std::env::var_os(VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from) {
+        Some(named) if holds(&named) => Ok(Some(named)),
+        Some(named) => Err(Failure::bad_input(
+            format!("${VARIABLE}"),
+            named.display(),
+            "a folder with the four MNIST files, .gz or plain, or unset",
+        )),
+        None => Ok([PathBuf::from("data/mnist"), cache_folder()].into_iter().find(|folder| holds(folder))),
+    }
+}
+
+fn holds(folder: &Path) -> bool {
+    FILES
+        .iter()
+        .all(|(name, _)| folder.join(name).exists() || folder.join(name.trim_end_matches(".gz")).exists())
 }
 
 fn cache_folder() -> PathBuf {
@@ -138,11 +147,14 @@ fn download(folder: &Path, mirrors: &[&str]) -> Result<(), String> {
         .build()
         .into();
     for (name, digest) in FILES {
-        let bytes = mirrors
-            .iter()
-            .map(|mirror| fetch(&agent, &format!("{mirror}/{name}"), digest))
-            .reduce(|first, second| first.or(second))
-            .unwrap_or_else(|| Err("no mirror".to_owned()))?;
+        let mut found = Err("no mirror".to_owned());
+        for mirror in mirrors {
+            found = fetch(&agent, &format!("{mirror}/{name}"), digest);
+            if found.is_ok() {
+                break;
+            }
+        }
+        let bytes = found?;
         crate::command::write_atomically(&folder.join(name), &bytes).map_err(|error| error.to_string())?;
     }
     Ok(())

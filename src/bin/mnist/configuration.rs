@@ -14,6 +14,7 @@ use crate::options::{self, Common, DataArguments};
 
 /// Options of `mnist train`.
 #[derive(Args, Clone)]
+#[command(after_help = "Example:\n  mnist train --case w1 --seed 2 --iterations 2000 --out runs/w1-seed2")]
 pub struct Arguments {
     /// Proximals: w1w2, w1, w2 or none [default: w1w2]
     #[arg(long, value_parser = case)]

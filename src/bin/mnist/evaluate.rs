@@ -10,12 +10,13 @@ use proxflow_gpu::device::{DeviceChoice, device_name, keep_freed_memory};
 use proxflow_gpu::flow;
 use proxflow_gpu::indicators::{self, Estimate, FlowIndicators};
 use proxflow_gpu::random::{Stream, StreamLabel, place};
+use proxflow_reference::ProximalParameters;
 use serde_json::{Map, Value, json};
 use tch::{Device, Kind};
 
+use crate::convert::{bad_checkpoint, tensor_of};
 use crate::exact;
 use crate::options::{Common, DataArguments, prepare_device};
-use crate::train::{bad_checkpoint, tensor_of};
 
 /// Options of `mnist evaluate`.
 #[derive(Args, Clone)]
@@ -117,9 +118,13 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         }
     }
     if let (true, Some(dataset)) = (arguments.exact, &dataset) {
-        let generated = exact::points(&own.endpoints, arguments.samples)?;
-        let value =
-            exact::compare(generated, dataset, arguments.train_size, arguments.seed, model.lipschitz)?;
+        let generated = exact::Generated {
+            start: exact::points(&x0, arguments.samples)?,
+            end: exact::points(&own.endpoints, arguments.samples)?,
+            kinetic_energy: own.kinetic_energy.mean,
+            parameters: ProximalParameters::new(model.lipschitz, model.flow.lambda, model.flow.horizon)?,
+        };
+        let value = exact::compare(generated, dataset, arguments.train_size, arguments.seed)?;
         report.insert("exact".to_owned(), value);
     }
     report.insert("checkpoint".to_owned(), json!(arguments.checkpoint));

@@ -1,7 +1,11 @@
 //! `mnist`: trains the combined W1/W2 proximal flow on images, evaluates checkpoints, draws samples.
 
 #[cfg(feature = "torch")]
+mod cli;
+#[cfg(feature = "torch")]
 mod configuration;
+#[cfg(feature = "torch")]
+mod convert;
 #[cfg(feature = "torch")]
 mod evaluate;
 #[cfg(feature = "torch")]
@@ -17,7 +21,7 @@ mod train;
 
 #[cfg(feature = "torch")]
 fn main() -> std::process::ExitCode {
-    proxflow::command::exit_code("mnist", options::run())
+    proxflow::command::exit_code("mnist", cli::run())
 }
 
 #[cfg(not(feature = "torch"))]

@@ -1,8 +1,8 @@
 //! What a training run measures on the way: one row of `metrics.csv`.
 
 use proxflow_gpu::flow;
-use proxflow_gpu::indicators::{self, FlowIndicators, Released};
-use proxflow_gpu::random::{Stream, StreamLabel};
+use proxflow_gpu::indicators::{self, Estimate, FlowIndicators, Released};
+use proxflow_gpu::random::{Stream, StreamLabel, place};
 use proxflow_gpu::train::{StepRecord, Trainer};
 use serde::Serialize;
 use tch::Tensor;
@@ -12,9 +12,11 @@ pub const SAMPLES: usize = 200;
 /// The step-size deviation compares with a flow of this many times more steps.
 const REFINEMENT: usize = 8;
 
-/// Fixed source samples, the same at every measurement of a run.
+/// Fixed source samples, data and mixing weights, the same at every measurement of a run.
 pub struct Evaluation {
     source: Tensor,
+    data: Tensor,
+    weights: Tensor,
 }
 
 macro_rules! row {
@@ -58,6 +60,12 @@ row! {
     kinetic_energy_released,
     hj_residual_released,
     terminal_residual_released,
+    /// `|grad phi|` at data.
+    critic_slope_data_mean, critic_slope_data_mean_stderr,
+    critic_slope_data_max,
+    /// `|grad phi|` on segments between data and generated samples.
+    critic_slope_between_mean, critic_slope_between_mean_stderr,
+    critic_slope_between_max,
 }
 
 impl Row {
@@ -77,10 +85,13 @@ impl Row {
 }
 
 impl Evaluation {
-    /// Draws the fixed source samples of a run.
+    /// Draws the fixed samples of a run.
     pub fn new(trainer: &Trainer) -> Self {
         let mut stream = Stream::new(trainer.configuration.seed, StreamLabel::Evaluation);
-        Self { source: trainer.draw_source(&mut stream, SAMPLES) }
+        let source = trainer.draw_source(&mut stream, SAMPLES);
+        let data = trainer.draw_data(&mut stream, SAMPLES);
+        let weights = place(&stream.uniform(SAMPLES as i64, 1, 0.0, 1.0), (source.kind(), source.device()));
+        Self { source, data, weights }
     }
 
     /// The samples `(200, d)`.
@@ -94,11 +105,19 @@ impl Evaluation {
         let reference = flow::endpoint(potential, &self.source, flow.with_steps(REFINEMENT * flow.steps));
         let found = indicators::evaluate(potential, discriminator, &self.source, flow, Some(&reference));
         let released = indicators::evaluate_released(potential, discriminator, &self.source, flow);
-        row_of(trainer.iteration, record, &found, released)
+        let between = &self.data * &self.weights + &found.endpoints * (1.0 - &self.weights);
+        let slopes = [&self.data, &between].map(|points| indicators::slope_statistics(discriminator, points));
+        row_of(trainer.iteration, record, &found, released, slopes)
     }
 }
 
-fn row_of(iteration: u64, record: Option<StepRecord>, found: &FlowIndicators, released: Released) -> Row {
+fn row_of(
+    iteration: u64,
+    record: Option<StepRecord>,
+    found: &FlowIndicators,
+    released: Released,
+    [data, between]: [(Estimate, f64); 2],
+) -> Row {
     let deviation =
         found.deviation.map_or((f64::NAN, f64::NAN), |deviation| (deviation.mean, deviation.stderr));
     Row {
@@ -131,6 +150,12 @@ fn row_of(iteration: u64, record: Option<StepRecord>, found: &FlowIndicators, re
         kinetic_energy_released: released.kinetic_energy,
         hj_residual_released: released.hj_residual,
         terminal_residual_released: released.terminal_residual,
+        critic_slope_data_mean: data.0.mean,
+        critic_slope_data_mean_stderr: data.0.stderr,
+        critic_slope_data_max: data.1,
+        critic_slope_between_mean: between.0.mean,
+        critic_slope_between_mean_stderr: between.0.stderr,
+        critic_slope_between_max: between.1,
     }
 }
 

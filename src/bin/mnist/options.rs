@@ -1,40 +1,11 @@
-//! The command line of `mnist`.
+//! Options that several subcommands share.
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
-use proxflow::command::{Failure, parse};
+use clap::Args;
+use proxflow::command::Failure;
 use proxflow_gpu::device::DeviceChoice;
 use proxflow_reference::DivergenceKind;
-
-use crate::{configuration, evaluate, sample, train};
-
-/// Train the combined W1/W2 proximal flow on images (default), evaluate a checkpoint, or draw samples from it.
-#[derive(Parser)]
-#[command(
-    version,
-    args_conflicts_with_subcommands = true,
-    allow_negative_numbers = true,
-    after_help = "Examples:\n  mnist --case w1w2 --iterations 200 --out runs/first\n  mnist --out runs/first --resume --iterations 400\n  \
-                  mnist evaluate --checkpoint runs/first/checkpoint.safetensors --steps 5,40,320 --samples 500 --json -\n  \
-                  mnist sample --checkpoint runs/first/checkpoint.safetensors --count 100 --steps 5 --png samples.png"
-)]
-struct Cli {
-    #[command(subcommand)]
-    command: Option<Command>,
-    #[command(flatten)]
-    train: configuration::Arguments,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Train (the default).
-    Train(configuration::Arguments),
-    /// Measure the optimality indicators of a checkpoint, each with its standard error.
-    Evaluate(evaluate::Arguments),
-    /// Generate images from a checkpoint.
-    Sample(sample::Arguments),
-}
 
 /// Options that every subcommand has.
 #[derive(Args, Clone)]
@@ -64,17 +35,6 @@ pub struct DataArguments {
 /// Parses a divergence name; a clap value parser.
 pub fn divergence(text: &str) -> Result<DivergenceKind, String> {
     text.parse().map_err(|error: proxflow_reference::InvalidInput| error.to_string())
-}
-
-/// Parses the command line and runs the chosen subcommand.
-pub fn run() -> Result<(), Failure> {
-    let cli: Cli = parse("mnist");
-    match cli.command {
-        None => train::run(cli.train),
-        Some(Command::Train(arguments)) => train::run(arguments),
-        Some(Command::Evaluate(arguments)) => evaluate::run(arguments),
-        Some(Command::Sample(arguments)) => sample::run(arguments),
-    }
 }
 
 /// Resolves the device and sets the number of threads.

@@ -15,8 +15,8 @@ use proxflow_gpu::random::{Stream, StreamLabel, place};
 use serde_json::json;
 use tch::Kind;
 
+use crate::convert::bad_checkpoint;
 use crate::options::{Common, prepare_device};
-use crate::train::bad_checkpoint;
 
 /// Options of `mnist sample`.
 #[derive(Args, Clone)]

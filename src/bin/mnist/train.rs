@@ -7,18 +7,18 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::ArrayView2;
 use proxflow::command::{COMMIT, Failure, write_atomically, write_json};
-use proxflow::dataset::{Dataset, Images, resolve};
+use proxflow::dataset::{Dataset, resolve};
 use proxflow::run_directory::RunDirectory;
 use proxflow::{curves, picture};
 use proxflow_gpu::architecture::Architecture;
-use proxflow_gpu::checkpoint::CheckpointError;
 use proxflow_gpu::device::{DeviceChoice, device_name};
 use proxflow_gpu::train::{NonFinite, Source, StepRecord, Trainer};
 use proxflow_gpu::{device, flow};
 use serde::Serialize;
-use tch::{Kind, Tensor};
+use tch::Kind;
 
 use crate::configuration::{Arguments, RunConfiguration, resolve_configuration};
+use crate::convert::{bad_checkpoint, tensor_of};
 use crate::measure::{self, Evaluation};
 use crate::options;
 
@@ -254,17 +254,4 @@ fn progress_bar(length: u64, position: u64) -> ProgressBar {
     let bar = ProgressBar::new(length).with_style(style).with_position(position);
     bar.reset_eta();
     bar
-}
-
-/// Pixels as a host tensor `(n, 784)`.
-pub fn tensor_of(images: &Images) -> Result<Tensor, Failure> {
-    let (rows, columns) = images.pixels.dim();
-    let pixels = images.pixels.as_standard_layout();
-    let slice = pixels.as_slice().ok_or_else(|| Failure::Run("images are not contiguous".to_owned()))?;
-    Ok(Tensor::from_slice(slice).reshape([rows as i64, columns as i64]))
-}
-
-/// A checkpoint that cannot be used is bad input.
-pub fn bad_checkpoint(error: CheckpointError) -> Failure {
-    Failure::BadInput(error.to_string())
 }
