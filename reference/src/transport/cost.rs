@@ -189,10 +189,10 @@ impl PointCost {
                 format!("{}, as sources", x.ncols()),
             ));
         }
-        let diagonal = squared_diagonal(x, z);
-        if !cost.of_squared_distance(diagonal).is_finite() {
-            let value = format!("extent {:e}", diagonal.sqrt());
-            return Err(InvalidInput::new("coordinates", value, "costs and squared distances below 1.8e308"));
+        let largest = cost.of_squared_distance(squared_diagonal(x, z));
+        if !largest.is_finite() {
+            let value = format!("so far apart that costs reach {largest}");
+            return Err(InvalidInput::new("coordinates", value, "squared distances and costs below 1.8e308"));
         }
         Ok(Self { cost, sources: x.as_standard_layout().into_owned(), targets: PackedPoints::new(z) })
     }
