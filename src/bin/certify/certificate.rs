@@ -1,7 +1,7 @@
 //! The certificate that both tasks print, for a reader and as JSON.
 
-use proxflow::command::{Failure, write_json};
-use proxflow_reference::transport::Outcome;
+use proxflow::command::{Failure, print_text, write_json};
+use proxflow_reference::transport::{Bounds, Outcome};
 use serde::Serialize;
 
 use crate::problem::{Input, Problem};
@@ -26,8 +26,39 @@ pub struct Certificate {
     pub lambda: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub horizon: Option<f64>,
+    /// `J(flow) - J*` of the flow given by `--trajectories`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub optimality_gap: Option<Interval>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow: Option<Flow>,
     pub outcome: &'static str,
     pub seconds: f64,
+}
+
+/// Certified bounds `lower <= value <= upper`.
+#[derive(Serialize)]
+pub struct Interval {
+    pub lower: f64,
+    pub upper: f64,
+}
+
+impl From<Bounds> for Interval {
+    fn from(bounds: Bounds) -> Self {
+        Self { lower: bounds.lower, upper: bounds.upper }
+    }
+}
+
+/// The terms of `J(flow) = lambda K_h + D_f^L(x_N|data)`.
+#[derive(Serialize)]
+pub struct Flow {
+    /// `J(flow)`.
+    pub objective: Interval,
+    /// `K_h = sum_k h E|v_k|^2/2`.
+    pub kinetic_energy: f64,
+    /// `D_f^L` of the end points.
+    pub terminal: Interval,
+    /// `N`.
+    pub steps: usize,
 }
 
 impl Certificate {
@@ -46,6 +77,8 @@ impl Certificate {
             lipschitz: problem.lipschitz,
             lambda: None,
             horizon: None,
+            optimality_gap: None,
+            flow: None,
             outcome: "",
             seconds: 0.0,
         }
@@ -58,34 +91,67 @@ impl Certificate {
             write_json(target, self)?;
         }
         if problem.json.as_deref() != Some("-") {
-            self.print(value);
+            print_text(&self.for_a_reader(value))?;
         }
-        if self.gap <= problem.tolerance * (1.0 + self.upper.abs()) {
+        let widest = self.flow.as_ref().map_or(self.gap, |flow| self.gap.max(flow.terminal.width()));
+        if widest <= problem.tolerance * (1.0 + self.upper.abs()) {
             return Ok(());
         }
         Err(Failure::Run(format!(
-            "{}: certified gap {:.3e} exceeds tolerance {:e} (1 + |value|)",
-            self.outcome, self.gap, problem.tolerance
+            "{}: certified gap {widest:.3e} exceeds tolerance {:e} (1 + |value|)",
+            self.outcome, problem.tolerance
         )))
     }
 
-    fn print(&self, value: &str) {
+    fn for_a_reader(&self, value: &str) -> String {
         let [n, m] = self.atoms;
-        println!(
-            "{value} lies in [{:.12}, {:.12}], gap {:.1e} ({})",
-            self.lower, self.upper, self.gap, self.outcome
-        );
+        let mut lines = vec![format!(
+            "{value} lies in [{}, {}], gap {:.1e} ({})",
+            digits(self.lower),
+            digits(self.upper),
+            self.gap,
+            self.outcome
+        )];
         if let (Some(lambda), Some(energy)) = (self.lambda, self.kinetic_energy) {
-            println!("  lambda K*            {:.12}   (K* = {energy:.12})", lambda * energy);
+            lines.push(format!(
+                "  lambda K*            {}   (K* = {})",
+                digits(lambda * energy),
+                digits(energy)
+            ));
         }
-        println!("  L W1(model, eta*)    {:.12}", self.transport);
-        println!("  D_f(eta*|data)       {:.12}", self.divergence);
-        print!("  f {}, L {}", self.f, self.lipschitz);
+        lines.push(format!("  L W1(model, eta*)    {}", digits(self.transport)));
+        lines.push(format!("  D_f(eta*|data)       {}", digits(self.divergence)));
+        if let (Some(gap), Some(flow)) = (&self.optimality_gap, &self.flow) {
+            lines.push(format!(
+                "J(flow) - J* lies in [{}, {}] ({} steps)",
+                digits(gap.lower),
+                digits(gap.upper),
+                flow.steps
+            ));
+            lines.push(format!("  kinetic energy K_h   {}", digits(flow.kinetic_energy)));
+            lines.push(format!("  D_f^L(x_N|data)      {}", digits(flow.terminal.upper)));
+        }
+        let mut setting = format!("  f {}, L {}", self.f, self.lipschitz);
         if let (Some(lambda), Some(horizon)) = (self.lambda, self.horizon) {
-            print!(", lambda {lambda}, T {horizon}");
+            setting += &format!(", lambda {lambda}, T {horizon}");
         }
-        println!("; {n} x {m} atoms in dimension {}; {:.3} s", self.dimension, self.seconds);
+        lines.push(format!(
+            "{setting}; {n} x {m} atoms in dimension {}; {:.3} s",
+            self.dimension, self.seconds
+        ));
+        lines.join("\n") + "\n"
     }
+}
+
+impl Interval {
+    fn width(&self) -> f64 {
+        self.upper - self.lower
+    }
+}
+
+/// Twelve decimals, or as many significant digits where those would run over.
+fn digits(value: f64) -> String {
+    if value.abs() < 1e6 { format!("{value:.12}") } else { format!("{value:.15e}") }
 }
 
 pub fn name_of(outcome: Outcome) -> &'static str {

@@ -1,6 +1,7 @@
 //! `certify divergence`.
 
 use clap::Args;
+use proxflow::array_file::read_points;
 use proxflow::command::Failure;
 use proxflow_reference::divergence::lipschitz_regularised_divergence_observed;
 
@@ -23,8 +24,8 @@ pub struct DivergenceTask {
 /// Solves, writes the optimisers asked for and reports.
 pub fn run(task: &DivergenceTask) -> Result<(), Failure> {
     require_writable(task.problem.outputs())?;
-    let input = task.problem.read(&task.model, task.model_weights.as_deref())?;
-    let progress = Gauge::new();
+    let input = task.problem.read(read_points(&task.model)?, task.model_weights.as_deref())?;
+    let progress = Gauge::new("distances and a first potential");
     let solved = lipschitz_regularised_divergence_observed(
         input.model.view(),
         Some(&input.model_weights),
@@ -35,7 +36,7 @@ pub fn run(task: &DivergenceTask) -> Result<(), Failure> {
         &task.problem.options(),
         &mut |state| progress.show(state),
     )?;
-    progress.finish();
+    progress.stage("writing the optimisers");
     task.problem.write_potential(&solved.model_potential, || solved.data_potential())?;
     task.problem.write_intermediate(&solved.intermediate, &solved.stayed)?;
     let certificate = Certificate {
@@ -44,12 +45,10 @@ pub fn run(task: &DivergenceTask) -> Result<(), Failure> {
         gap: solved.gap(),
         transport: solved.transport,
         divergence: solved.divergence,
-        kinetic_energy: None,
-        lambda: None,
-        horizon: None,
         outcome: name_of(solved.outcome),
         seconds: solved.seconds,
         ..Certificate::of(&input, &task.problem)
     };
+    drop(progress);
     certificate.report("D_f^L(model|data)", &task.problem)
 }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use proxflow::command::{Failure, exit_code, write_json};
+use proxflow::command::{Failure, exit_code, parse, print_text, write_json};
 use proxflow::illustration;
 
 /// Exact divergences and proximals of weighted point sets, each with a certificate.
@@ -26,7 +26,8 @@ use proxflow::illustration;
     version,
     after_help = "Example:
   certify divergence --model generated.npy --data digits.npy --f kl --lipschitz 1 --json -
-  certify proximal --source noise.npy --data digits.npy --lambda 0.05 --horizon 5 --endpoints flow.npy"
+  certify proximal --source noise.npy --data digits.npy --lambda 0.05 --horizon 5 --endpoints flow.npy
+  certify proximal --trajectories flow.npy --data digits.npy --lambda 0.05 --horizon 5 --json -"
 )]
 struct Command {
     #[command(subcommand)]
@@ -42,8 +43,11 @@ enum Task {
   certify divergence --model P.npy --data Q.npy --f kl --lipschitz 1 --potential phi.npy --intermediate eta.npy --json out.json")]
     Divergence(divergence::DivergenceTask),
     /// The combined proximal J* = inf over rho of lambda/(2T) W2^2(source, rho) + D_f^L(rho|data).
+    ///
+    /// With --trajectories, also how far that flow is from optimal: J(flow) - J*, as an interval.
     #[command(after_help = "Example:
-  certify proximal --source X.npy --data Z.npy --f kl --lipschitz 1 --lambda 0.05 --horizon 5 --endpoints flow.npy --json -")]
+  certify proximal --source X.npy --data Z.npy --f kl --lipschitz 1 --lambda 0.05 --horizon 5 --endpoints flow.npy --json -
+  certify proximal --trajectories flow.npy --data Z.npy --lipschitz 1 --lambda 0.05 --horizon 5 --json -")]
     Proximal(proximal::ProximalTask),
     /// Draws the picture of docs/oracle.md: potentials, intermediate measure and kink in one dimension, as SVG.
     #[command(after_help = "Example:
@@ -65,7 +69,7 @@ struct IllustrateTask {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Command::parse().task {
+    let outcome = match parse::<Command>("certify").task {
         Task::Divergence(task) => divergence::run(&task),
         Task::Proximal(task) => proximal::run(&task),
         Task::Illustrate(task) => illustrate(&task),
@@ -78,8 +82,8 @@ fn illustrate(task: &IllustrateTask) -> Result<(), Failure> {
     if let Some(target) = &task.json {
         write_json(target, &numbers)?;
     }
-    if task.json.as_deref() != Some("-") {
-        println!("wrote {}", task.out.display());
+    match task.json.as_deref() {
+        Some("-") => Ok(()),
+        _ => print_text(&format!("wrote {}\n", task.out.display())),
     }
-    Ok(())
 }

@@ -1,5 +1,6 @@
 //! What both tasks share: the problem's options, its input files and its output files.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -9,6 +10,7 @@ use proxflow::command::Failure;
 use proxflow_reference::DivergenceKind;
 use proxflow_reference::divergence::{RegularisedOptions, SingularMass};
 use proxflow_reference::transport::SemiRelaxedOptions;
+use proxflow_reference::transport::cost::DENSE_COST_BYTES;
 
 #[derive(Args)]
 pub struct Problem {
@@ -30,6 +32,9 @@ pub struct Problem {
     /// The largest certified gap that counts as success, relative to 1 + |value|.
     #[arg(long, default_value_t = 1e-10, value_name = "GAP", allow_negative_numbers = true)]
     pub tolerance: f64,
+    /// Keep the n x m costs in memory up to this size; beyond it they are computed on the fly, again in every pass.
+    #[arg(long, default_value_t = (DENSE_COST_BYTES >> 20) as u64, value_name = "MIB")]
+    pub cost_memory: u64,
     /// Write phi at the model (or source: U(., 0)) points, then at the data points: (n + m).
     #[arg(long, value_name = "FILE.npy")]
     pub potential: Option<PathBuf>,
@@ -67,9 +72,9 @@ impl Problem {
         json.into_iter().chain(self.potential.as_deref()).chain(self.intermediate.as_deref())
     }
 
-    pub fn read(&self, model: &str, model_weights: Option<&str>) -> Result<Input, Failure> {
+    /// Reads the data and all weights; the `model` has been read.
+    pub fn read(&self, model: Array2<f64>, model_weights: Option<&str>) -> Result<Input, Failure> {
         let kind = self.f.parse()?;
-        let model = read_points(model)?;
         let data = read_points(&self.data)?;
         if model.ncols() != data.ncols() {
             let shapes = format!("{:?} against {:?}", data.shape(), model.shape());
@@ -92,7 +97,7 @@ impl Problem {
                 Singular::Forbidden => SingularMass::Forbidden,
                 Singular::Priced => SingularMass::Priced,
             },
-            ..Default::default()
+            dense_cost_bytes: usize::try_from(self.cost_memory.saturating_mul(1 << 20)).unwrap_or(usize::MAX),
         }
     }
 
@@ -114,17 +119,28 @@ impl Problem {
     }
 }
 
-/// Refuses an output that cannot be written before any work is done.
+/// Refuses, before any work is done, an output that cannot be written: a folder, a protected file, one named twice, or one
+/// in a folder that takes no files.
 pub fn require_writable<'a>(files: impl IntoIterator<Item = &'a Path>) -> Result<(), Failure> {
+    let mut seen = BTreeSet::new();
     for file in files {
+        let refuse = |value: &dyn std::fmt::Display, allowed: &str| {
+            Err(Failure::bad_input(format!("cannot write {}", file.display()), value, allowed))
+        };
+        if !seen.insert(file) {
+            return refuse(&"named for two outputs", "a file for each output");
+        }
+        match file.metadata() {
+            Ok(found) if found.is_dir() => return refuse(&"a folder", "a file"),
+            Ok(found) if found.permissions().readonly() => {
+                return refuse(&"read-only", "a file that can be written to");
+            }
+            _ => {}
+        }
         let folder = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        tempfile::NamedTempFile::new_in(folder).map_err(|error| {
-            Failure::bad_input(
-                format!("cannot write {}", file.display()),
-                error,
-                "a folder that can be written to",
-            )
-        })?;
+        if let Err(error) = tempfile::NamedTempFile::new_in(folder) {
+            return refuse(&error, "a folder that can be written to");
+        }
     }
     Ok(())
 }
