@@ -119,7 +119,8 @@ impl Certificate {
                 digits(energy)
             ));
         }
-        lines.push(format!("  L W1(model, eta*)    {}", digits(self.transport)));
+        let model = if self.lambda.is_some() { "rho_T" } else { "model" };
+        lines.push(format!("  L W1({model}, eta*)    {}", digits(self.transport)));
         lines.push(format!("  D_f(eta*|data)       {}", digits(self.divergence)));
         if let (Some(gap), Some(flow)) = (&self.optimality_gap, &self.flow) {
             lines.push(format!(

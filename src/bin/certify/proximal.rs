@@ -55,7 +55,7 @@ pub fn run(task: &ProximalTask) -> Result<(), Failure> {
     let (data, weights) = (input.data.view(), Some(input.data_weights.as_slice()));
     let (kind, options) = (input.kind, problem.options());
     let mut observe = |state: &Progress| progress.show(state);
-    let (solved, comparison) = match &trajectories {
+    let (solved, comparison, elsewhere) = match &trajectories {
         None => {
             let source = (input.model.view(), Some(input.model_weights.as_slice()));
             let solved = combined_proximal_observed(
@@ -68,7 +68,7 @@ pub fn run(task: &ProximalTask) -> Result<(), Failure> {
                 &options,
                 &mut observe,
             )?;
-            (solved, None)
+            (solved, None, 0.0)
         }
         Some(positions) => {
             let flow = (positions.view(), Some(input.model_weights.as_slice()));
@@ -88,7 +88,8 @@ pub fn run(task: &ProximalTask) -> Result<(), Failure> {
                 terminal: found.terminal.bounds().into(),
                 steps: positions.len_of(Axis(0)) - 1,
             };
-            (found.optimum, Some((Interval { lower: found.lower, upper: found.upper }, flow)))
+            let interval = Interval { lower: found.lower, upper: found.upper };
+            (found.optimum, Some((interval, flow)), found.terminal.seconds)
         }
     };
     progress.stage("writing the optimisers");
@@ -111,7 +112,7 @@ pub fn run(task: &ProximalTask) -> Result<(), Failure> {
         optimality_gap,
         flow,
         outcome: name_of(solved.outcome),
-        seconds: solved.seconds,
+        seconds: solved.seconds + elsewhere,
         ..Certificate::of(&input, problem)
     };
     drop(progress);
