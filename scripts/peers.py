@@ -6,7 +6,7 @@ Every method is judged alike: from its plan G (rows rescaled to p) and its poten
 and prints their difference beside the time, wall-clock and processor. Where a method gives no potential, psi = ln(G^T 1 / q)
 is used. Peers run in processes of their own, stopped --limit seconds after their start: not to answer is a result too.
 
-    python3 scripts/peers.py [--sizes 200,1000,2000] [--iterations 5000] [--limit 90]
+    python3 scripts/peers.py [--sizes 200,1000,2000] [--iterations 5000] [--limit 60]
 
 Without POT and clarabel at hand, they are installed into a throwaway environment first."""
 import argparse
@@ -190,7 +190,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="200,1000,2000", type=lambda text: [int(n) for n in text.split(",")])
     parser.add_argument("--iterations", default=5000, type=int)
-    parser.add_argument("--limit", default=90.0, type=float, help="seconds after which a peer is stopped")
+    parser.add_argument("--limit", default=60.0, type=float, help="seconds after which a peer is stopped")
     arguments = parser.parse_args()
     if all(importlib.util.find_spec(name) for name in ("numpy", "scipy", "ot", "clarabel")):
         sys.exit(compare(arguments.sizes, arguments.iterations, arguments.limit))
