@@ -6,7 +6,7 @@
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-use ndarray::{Array1, Array2, ArrayBase, ArrayD, Data, Dimension, Ix1, Ix2, RawData};
+use ndarray::{Array1, Array2, Array3, ArrayBase, ArrayD, Data, Dimension, Ix1, Ix2, Ix3, RawData};
 use ndarray_npy::{NpzWriter, ReadNpyExt, WriteNpyExt};
 
 use crate::command::{Failure, write_atomically};
@@ -40,6 +40,20 @@ pub fn read_points(path: &str) -> Result<Array2<f64>, Failure> {
         return Err(Failure::bad_input(path, shape, "(n, d) with n, d >= 1"));
     }
     array.into_dimensionality::<Ix2>().map_err(|_| Failure::bad_input(path, shape, "(n, d), one row a point"))
+}
+
+/// Reads trajectories `(N + 1, n, d)`: the positions of n samples at N + 1 >= 2 times.
+pub fn read_trajectories(path: &str) -> Result<Array3<f64>, Failure> {
+    let array = read_array(path)?;
+    let refused = Failure::bad_input(
+        path,
+        format!("shape {:?}", array.shape()),
+        "(N + 1, n, d), times by samples by coordinates, N >= 1",
+    );
+    match array.into_dimensionality::<Ix3>() {
+        Ok(positions) if !positions.is_empty() && positions.len_of(ndarray::Axis(0)) >= 2 => Ok(positions),
+        _ => Err(refused),
+    }
 }
 
 /// Reads a vector `(n)` with `n >= 1`.
@@ -246,6 +260,11 @@ mod tests {
             for fragment in fragments {
                 assert!(message.contains(fragment), "{name}: {message}");
             }
+        }
+        ndarray_npy::write_npy(path("still.npy"), &Array3::<f64>::zeros((1, 2, 2))).unwrap();
+        assert_eq!(read_trajectories(&path("cube.npy")).unwrap().dim(), (2, 2, 2));
+        for name in ["still.npy", "empty.npy", "weights.npy"] {
+            assert!(line(read_trajectories(&path(name))).contains("(N + 1, n, d)"), "{name}");
         }
         assert!(line(read_weights(&path("weights.npy"), 2)).contains("1.1"));
         assert!(line(read_weights(&path("weights.npy"), 3)).contains("3 weights"));

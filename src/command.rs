@@ -95,12 +95,17 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 /// Writes `value` as pretty JSON to the file named by `--json`, or to standard output for `-`.
 pub fn write_json<T: serde::Serialize>(target: &str, value: &T) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Run(error.to_string()))? + "\n";
-    if target == "-" {
-        print!("{text}");
-        Ok(())
-    } else {
-        write_atomically(Path::new(target), text.as_bytes())
-    }
+    if target == "-" { print_text(&text) } else { write_atomically(Path::new(target), text.as_bytes()) }
+}
+
+/// Prints to standard output; a reader that has gone away is a failed run, not a panic.
+pub fn print_text(text: &str) -> Result<(), Failure> {
+    use std::io::Write;
+    let mut output = std::io::stdout().lock();
+    output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush())
+        .map_err(|error| Failure::Run(format!("standard output: {error}")))
 }
 
 /// The commit the program was built from, `unknown` outside a checkout.

@@ -10,18 +10,19 @@
 
 mod architecture;
 mod convolution;
+mod reading;
+mod sweep;
 
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 
 use autodiff::F1;
-use ndarray::{Array1, Array2, ArrayD, ArrayView1, ArrayView2, Axis, IxDyn, concatenate, s};
+use ndarray::{ArrayD, IxDyn};
 use num_traits::Float;
-use rayon::prelude::*;
 
 pub use self::architecture::{Activation, Architecture};
-use self::convolution::{ConvolutionStage, convolve, maximum_pool};
-use crate::checkpoint::NamedArrays;
+use self::convolution::{convolve, maximum_pool};
+pub use self::sweep::Jet;
 use crate::specification::InvalidInput;
 
 /// A scalar network `U(x, t)` or `phi(x)` with its weights.
@@ -42,17 +43,6 @@ pub struct Direction {
     pub time: f64,
     /// Direction in the named parameters, each of the parameter's shape.
     pub parameters: BTreeMap<String, ArrayD<f64>>,
-}
-
-/// Values and derivatives of a network at `n` points.
-#[derive(Debug, Clone)]
-pub struct Jet {
-    /// `U(x_i, t)`, `n` entries.
-    pub values: Array1<f64>,
-    /// `grad_x U(x_i, t)`, shape `(n, d)`.
-    pub gradients: Array2<f64>,
-    /// `dU/dt (x_i, t)`, `n` entries; zero without time input.
-    pub time_derivatives: Array1<f64>,
 }
 
 impl Network {
@@ -76,47 +66,6 @@ impl Network {
             names.push(name);
         }
         Ok(Self { architecture, time_input, names, parameters })
-    }
-
-    /// Reads the network named `prefix` (`potential` or `discriminator`) from a checkpoint, the architecture being
-    /// read off the tensor shapes. `time_input` says whether `t` is the last feature.
-    pub fn from_checkpoint(
-        checkpoint: &NamedArrays,
-        prefix: &str,
-        time_input: bool,
-    ) -> Result<Self, InvalidInput> {
-        let shapes = |kind: &str| -> Vec<Vec<usize>> {
-            (0..)
-                .map_while(|i| checkpoint.arrays.get(&format!("{prefix}.{kind}.{i}.weight")))
-                .map(|array| array.shape().to_vec())
-                .collect()
-        };
-        let (convolutions, dense) = (shapes("conv"), shapes("fc"));
-        let first = dense
-            .first()
-            .filter(|shape| shape.len() == 2)
-            .ok_or_else(|| InvalidInput::new(format!("{prefix}.fc.0.weight"), "missing", "a matrix"))?;
-        let features = first[1].saturating_sub(usize::from(time_input));
-        let hidden: Vec<usize> = dense[..dense.len() - 1].iter().map(|shape| shape[0]).collect();
-        let architecture = if convolutions.is_empty() {
-            let (activation, periodic) = dense_metadata(checkpoint, prefix)?;
-            let inputs = if periodic { features / 2 } else { features };
-            Architecture::MultilayerPerceptron { inputs, periodic, hidden, activation }
-        } else {
-            if convolutions.iter().any(|shape| shape.len() != 4 || shape[2] % 2 == 0 || shape[2] != shape[3])
-            {
-                return Err(InvalidInput::new(
-                    format!("{prefix}.conv"),
-                    format!("{convolutions:?}"),
-                    "(out, in, k, k) with one odd k",
-                ));
-            }
-            let channels: Vec<usize> = convolutions.iter().map(|shape| shape[0]).collect();
-            let pixels = features / channels[channels.len() - 1];
-            let side = pixels.isqrt() << channels.len();
-            Architecture::Convolutional { side, channels, kernel: convolutions[0][2], hidden }
-        };
-        Self::new(prefix, architecture, time_input, &checkpoint.arrays)
     }
 
     /// The architecture without the weights.
@@ -223,91 +172,6 @@ impl Network {
         features[0]
     }
 
-    /// Values, `grad_x` and `dU/dt` at the rows of `points`, shape `(n, d)`, at time `t`, by one batched reverse sweep.
-    pub fn jet(&self, points: ArrayView2<f64>, t: f64) -> Result<Jet, InvalidInput> {
-        self.require_dimension(points.ncols())?;
-        // Chunks keep the unfolded convolution inputs in cache and both cores busy.
-        let parts: Vec<Jet> = points
-            .axis_chunks_iter(Axis(0), 16)
-            .into_par_iter()
-            .map(|chunk| self.chunk_jet(chunk, t))
-            .collect();
-        let join = |pick: fn(&Jet) -> ArrayView1<f64>| {
-            Array1::from_iter(parts.iter().flat_map(|part| pick(part).to_vec()))
-        };
-        let gradients: Vec<ArrayView2<f64>> = parts.iter().map(|part| part.gradients.view()).collect();
-        Ok(Jet {
-            values: join(|part| part.values.view()),
-            gradients: concatenate(Axis(0), &gradients)
-                .unwrap_or_else(|_| Array2::zeros((0, points.ncols()))),
-            time_derivatives: join(|part| part.time_derivatives.view()),
-        })
-    }
-
-    fn chunk_jet(&self, points: ArrayView2<f64>, t: f64) -> Jet {
-        let samples = points.nrows();
-        let (stages, mut features) = self.convolution_stages(points);
-        if self.is_periodic() {
-            let angles = &points * TAU;
-            features = concatenate(Axis(1), &[angles.mapv(f64::cos).view(), angles.mapv(f64::sin).view()])
-                .expect("both blocks have one row per sample");
-        }
-        let flat = features.ncols();
-        if self.time_input {
-            let time = Array2::from_elem((samples, 1), t);
-            features = concatenate(Axis(1), &[features.view(), time.view()])
-                .expect("both blocks have one row per sample");
-        }
-        let activation = self.architecture.activation();
-        let dense: Vec<(ArrayView2<f64>, ArrayView1<f64>)> =
-            self.parameters[stages.len()..].chunks_exact(2).map(dense_layer).collect();
-        let mut pre_activations: Vec<Array2<f64>> = Vec::new();
-        for (i, (weight, bias)) in dense.iter().enumerate() {
-            if i > 0 {
-                features = pre_activations[i - 1].mapv(|z| activation.apply(z));
-            }
-            pre_activations.push(features.dot(&weight.t()) + bias);
-        }
-        let values = pre_activations[dense.len() - 1].column(0).to_owned();
-        let mut adjoint = Array2::ones((samples, 1));
-        for (i, (weight, _)) in dense.iter().enumerate().rev() {
-            if i + 1 < dense.len() {
-                adjoint.zip_mut_with(&pre_activations[i], |a, z| *a *= activation.derivative(*z));
-            }
-            adjoint = adjoint.dot(weight);
-        }
-        let time_derivatives =
-            if self.time_input { adjoint.column(flat).to_owned() } else { Array1::zeros(samples) };
-        let mut adjoint = adjoint.slice_move(s![.., ..flat]);
-        for stage in stages.iter().rev() {
-            adjoint = stage.pull_back(&adjoint);
-        }
-        if self.is_periodic() {
-            let (cosines, sines) = adjoint.view().split_at(Axis(1), points.ncols());
-            let angles = &points * TAU;
-            adjoint = TAU * (&sines * &angles.mapv(f64::cos) - &cosines * &angles.mapv(f64::sin));
-        }
-        Jet { values, gradients: adjoint, time_derivatives }
-    }
-
-    /// Runs the convolution stages, keeping what the reverse sweep needs.
-    fn convolution_stages(&self, points: ArrayView2<f64>) -> (Vec<ConvolutionStage<'_>>, Array2<f64>) {
-        let mut features = points.to_owned();
-        let mut stages = Vec::new();
-        if let Architecture::Convolutional { side, channels, kernel, .. } = &self.architecture {
-            let (mut inputs, mut side) = (1, *side);
-            for (&outputs, weight) in channels.iter().zip(&self.parameters) {
-                let weight = ArrayView2::from_shape((outputs, inputs * kernel * kernel), contiguous(weight))
-                    .expect("shape checked at construction");
-                let (stage, next) = ConvolutionStage::run(weight, features.view(), inputs, side, *kernel);
-                stages.push(stage);
-                features = next;
-                (inputs, side) = (outputs, side / 2);
-            }
-        }
-        (stages, features)
-    }
-
     fn is_periodic(&self) -> bool {
         matches!(self.architecture, Architecture::MultilayerPerceptron { periodic: true, .. })
     }
@@ -320,26 +184,8 @@ impl Network {
     }
 }
 
-/// Activation and periodicity of a dense network, which shapes do not tell: the metadata entry `architectures` (JSON,
-/// `{"potential": {"activation": "tanh", "features": {"kind": "periodic-coordinates"}}}`); ReLU on coordinates without it.
-fn dense_metadata(checkpoint: &NamedArrays, prefix: &str) -> Result<(Activation, bool), InvalidInput> {
-    let Some(text) = checkpoint.metadata.get("architectures") else { return Ok((Activation::Relu, false)) };
-    let refuse =
-        |error: &dyn std::fmt::Display| InvalidInput::new("architectures", error, "JSON by network name");
-    let all: serde_json::Value = serde_json::from_str(text).map_err(|error| refuse(&error))?;
-    let activation =
-        serde_json::from_value(all[prefix]["activation"].clone()).map_err(|error| refuse(&error))?;
-    Ok((activation, all[prefix]["features"]["kind"] == "periodic-coordinates"))
-}
-
 fn contiguous(array: &ArrayD<f64>) -> &[f64] {
     array.as_slice().expect("standard layout since construction")
-}
-
-fn dense_layer(layer: &[ArrayD<f64>]) -> (ArrayView2<'_, f64>, ArrayView1<'_, f64>) {
-    let weight = layer[0].view().into_dimensionality().expect("matrix by construction");
-    let bias = layer[1].view().into_dimensionality().expect("vector by construction");
-    (weight, bias)
 }
 
 /// The zero array of a parameter's shape with a single one at `index`: a coordinate direction.
@@ -354,10 +200,11 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use approx::assert_relative_eq;
+    use ndarray::Array2;
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
-    fn random(architecture: Architecture, time_input: bool, seed: u64) -> Network {
+    pub(super) fn random(architecture: Architecture, time_input: bool, seed: u64) -> Network {
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
         let arrays = architecture
             .parameter_shapes("potential", time_input)
@@ -370,54 +217,17 @@ mod tests {
         Network::new("potential", architecture, time_input, &arrays).unwrap()
     }
 
-    fn small_convolutional() -> Architecture {
+    pub(super) fn small_convolutional() -> Architecture {
         Architecture::Convolutional { side: 8, channels: vec![3, 2], kernel: 3, hidden: vec![7, 5] }
     }
 
-    fn perceptron(activation: Activation) -> Architecture {
+    pub(super) fn perceptron(activation: Activation) -> Architecture {
         Architecture::MultilayerPerceptron { inputs: 5, periodic: false, hidden: vec![9, 6], activation }
     }
 
-    fn points(n: usize, d: usize, seed: u64) -> Array2<f64> {
+    pub(super) fn points(n: usize, d: usize, seed: u64) -> Array2<f64> {
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
         Array2::from_shape_simple_fn((n, d), || generator.random::<f64>())
-    }
-
-    #[test]
-    fn batched_sweep_equals_dual_numbers_in_value_gradient_and_time_derivative() {
-        let architectures = [
-            small_convolutional(),
-            perceptron(Activation::Relu),
-            perceptron(Activation::Tanh),
-            perceptron(Activation::Softplus),
-            Architecture::MultilayerPerceptron {
-                inputs: 3,
-                periodic: true,
-                hidden: vec![6],
-                activation: Activation::Tanh,
-            },
-        ];
-        for (seed, architecture) in architectures.into_iter().enumerate() {
-            for time_input in [true, false] {
-                let network = random(architecture.clone(), time_input, seed as u64);
-                let x = points(19, network.dimension(), 7);
-                let jet = network.jet(x.view(), 0.4).unwrap();
-                for i in [0, 15, 18] {
-                    let row = x.row(i).to_vec();
-                    // Rounding: a few hundred operations of order-one terms.
-                    let value = network.value(&row, 0.4).unwrap();
-                    assert_relative_eq!(jet.values[i], value, epsilon = 1e-12);
-                    let gradient = network.gradient_by_dual_numbers(&row, 0.4).unwrap();
-                    for (fast, slow) in jet.gradients.row(i).iter().zip(&gradient) {
-                        assert_relative_eq!(*fast, *slow, epsilon = 1e-12);
-                    }
-                    let direction = Direction { time: 1.0, ..Direction::default() };
-                    let rate = network.directional_derivative(&row, 0.4, &direction).unwrap();
-                    assert_relative_eq!(jet.time_derivatives[i], rate, epsilon = 1e-12);
-                    assert_eq!(rate != 0.0, time_input, "the time feature acts iff it is there");
-                }
-            }
-        }
     }
 
     #[test]
@@ -441,19 +251,6 @@ mod tests {
             };
             // Central difference at 1e-5: truncation 1e-10, rounding 1e-11.
             assert_relative_eq!(exact, (shifted(1e-5) - shifted(-1e-5)) / 2e-5, epsilon = 1e-8);
-        }
-    }
-
-    #[test]
-    fn architecture_is_read_off_the_tensor_shapes() {
-        for (architecture, time_input) in
-            [(small_convolutional(), true), (perceptron(Activation::Relu), false)]
-        {
-            let network = random(architecture.clone(), time_input, 0);
-            let arrays = network.names.iter().cloned().zip(network.parameters.iter().cloned()).collect();
-            let checkpoint = NamedArrays { arrays, ..NamedArrays::default() };
-            let read = Network::from_checkpoint(&checkpoint, "potential", time_input).unwrap();
-            assert_eq!(read.architecture(), &architecture);
         }
     }
 

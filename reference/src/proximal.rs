@@ -7,13 +7,12 @@
 //! semi-relaxed transport problem gives everything: its arcs `(x, z)` carry mass from `x` in a straight line at constant speed
 //! to `y = x + min(1, L T/(lambda r)) (z - x)`, `r = |x - z|`, and the rest of the way is priced by W1.
 
-use ndarray::{Array2, ArrayView2, ArrayView3};
+mod optimality_gap;
 
-use crate::divergence::exact::probability_weights;
-use crate::divergence::lipschitz::{
-    LipschitzRegularisedDivergence, RegularisedOptions, lipschitz_regularised_divergence,
-    regularised_transport,
-};
+use ndarray::{Array2, ArrayView2};
+
+pub use self::optimality_gap::{OptimalityGap, optimality_gap, optimality_gap_observed};
+use crate::divergence::lipschitz::{RegularisedOptions, regularised_transport};
 use crate::divergence::potential::{LipschitzPotential, distance};
 use crate::specification::{DivergenceKind, InvalidInput, ProximalParameters};
 use crate::transport::{Bounds, Outcome, PointwiseCost, Progress};
@@ -99,7 +98,8 @@ impl CombinedProximal {
 
 /// Solves the combined proximal from `x` `(n, d)` to `z` `(m, d)`; weights default to uniform.
 ///
-/// Exact up to the certified gap. Errors as in [`lipschitz_regularised_divergence`].
+/// Exact up to the certified gap. Errors as in
+/// [`lipschitz_regularised_divergence`](crate::divergence::lipschitz_regularised_divergence).
 pub fn combined_proximal(
     x: ArrayView2<f64>,
     p: Option<&[f64]>,
@@ -169,68 +169,5 @@ pub fn combined_proximal_observed(
         potential,
         outcome: solution.outcome,
         seconds: solution.seconds,
-    })
-}
-
-/// How far a given flow is from optimal, as an interval: `J(flow) - J*` on the same samples.
-#[derive(Debug, Clone)]
-pub struct OptimalityGap {
-    /// `J(flow).lower - J*.upper`.
-    pub lower: f64,
-    /// `J(flow).upper - J*.lower`.
-    pub upper: f64,
-    /// The flow's kinetic energy `K_h = sum_k h E|v_k|^2/2`, `v_k = (x_{k+1} - x_k)/h`, `h = T/N`.
-    pub kinetic_energy: f64,
-    /// `D_f^L` of the flow's end points.
-    pub terminal: LipschitzRegularisedDivergence,
-    /// The optimum from the flow's starting points.
-    pub optimum: CombinedProximal,
-}
-
-/// `J = lambda K_h + D_f^L(x_N|pi)` of the flow `trajectories` `(N + 1, n, d)` on a uniform time grid of `[0, T]`, minus `J*`
-/// from its starting points. The interval contains the true difference, which is non-negative.
-///
-/// Refused: fewer than two times, and what [`lipschitz_regularised_divergence`] refuses.
-pub fn optimality_gap(
-    trajectories: ArrayView3<f64>,
-    weights: Option<&[f64]>,
-    data: ArrayView2<f64>,
-    data_weights: Option<&[f64]>,
-    kind: DivergenceKind,
-    parameters: ProximalParameters,
-    options: &RegularisedOptions,
-) -> Result<OptimalityGap, InvalidInput> {
-    let (times, n, _) = trajectories.dim();
-    if times < 2 {
-        return Err(InvalidInput::new("trajectories", format!("{times} times"), "(N + 1, n, d) with N >= 1"));
-    }
-    let p = probability_weights("weights", weights, n)?;
-    let at = |k: usize| trajectories.index_axis_move(ndarray::Axis(0), k);
-    let step = parameters.horizon / (times - 1) as f64;
-    let mut kinetic_energy = 0.0;
-    for k in 1..times {
-        for (i, mass) in p.iter().enumerate() {
-            let length = distance(at(k).row(i), at(k - 1).row(i));
-            kinetic_energy += mass * length * length / (2.0 * step);
-        }
-    }
-    let lipschitz = parameters.lipschitz;
-    let terminal = lipschitz_regularised_divergence(
-        at(times - 1),
-        Some(&p),
-        data,
-        data_weights,
-        kind,
-        lipschitz,
-        options,
-    )?;
-    let optimum = combined_proximal(at(0), Some(&p), data, data_weights, kind, parameters, options)?;
-    let running = parameters.lambda * kinetic_energy;
-    Ok(OptimalityGap {
-        lower: running + terminal.lower - optimum.upper,
-        upper: running + terminal.upper - optimum.lower,
-        kinetic_energy,
-        terminal,
-        optimum,
     })
 }

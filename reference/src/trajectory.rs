@@ -5,42 +5,15 @@
 //! the velocity evaluated at `(x_k, t_k)`. Every mean comes with its standard error and the number of samples
 //! behind it.
 
+mod hamilton_jacobi;
+mod mean;
+
 use ndarray::{Array1, Array2, ArrayView2, ArrayView3, Axis};
 use serde::{Deserialize, Serialize};
 
+pub use self::hamilton_jacobi::HamiltonJacobiResidual;
+pub use self::mean::Mean;
 use crate::specification::InvalidInput;
-
-/// A sample mean: value, standard error `s / sqrt(n)` (`s` with `n - 1`) and count `n`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Mean {
-    /// The mean over samples.
-    pub value: f64,
-    /// Standard error of the mean; 0 when there is a single sample.
-    pub standard_error: f64,
-    /// Number of samples.
-    pub count: usize,
-}
-
-impl Mean {
-    /// Mean and standard error of `values`; NaN with count 0 when there are none.
-    pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
-        let values: Vec<f64> = values.into_iter().collect();
-        let count = values.len();
-        let value = values.iter().sum::<f64>() / count as f64;
-        let squares: f64 = values.iter().map(|v| (v - value).powi(2)).sum();
-        let standard_error = if count > 1 { (squares / ((count - 1) * count) as f64).sqrt() } else { 0.0 };
-        Self { value, standard_error, count }
-    }
-
-    /// Ratio of means `E a / E b` over paired samples, its standard error by the delta method
-    /// (`Var ~ E (a - r b)^2 / (n (E b)^2)`), first order in `1/n`.
-    pub fn ratio(numerators: &[f64], denominators: &[f64]) -> Self {
-        let (above, below) = (Self::of(numerators.iter().copied()), Self::of(denominators.iter().copied()));
-        let value = above.value / below.value;
-        let residual = Self::of(numerators.iter().zip(denominators).map(|(a, b)| a - value * b));
-        Self { value, standard_error: residual.standard_error / below.value.abs(), count: above.count }
-    }
-}
 
 /// Positions `(times, samples, d)` with their times, checked once at construction.
 #[derive(Debug, Clone)]
@@ -191,77 +164,6 @@ impl<'a> Trajectories<'a> {
         let pairs = deviations.iter().zip(&displacements).filter(|(_, r)| **r > 0.0);
         Ok(Mean::of(pairs.map(|(deviation, r)| deviation / r)))
     }
-
-    /// Hamilton-Jacobi residual \[43\] from `time_derivatives` `dU/dt (x_k, t_k)`, shape `(N, n)`, and `gradients`
-    /// `grad U(x_k, t_k)`, shape `(N, n, d)`, `k = 0..N-1`. Shapes that do not match are refused.
-    pub fn hamilton_jacobi(
-        &self,
-        time_derivatives: ArrayView2<f64>,
-        gradients: ArrayView3<f64>,
-        lambda: f64,
-    ) -> Result<HamiltonJacobiResidual, InvalidInput> {
-        InvalidInput::require_positive("lambda", lambda)?;
-        let (steps, samples, dimension) = (self.steps(), self.samples(), self.positions.shape()[2]);
-        if time_derivatives.shape() != [steps, samples] {
-            let shape = format!("shape {:?}", time_derivatives.shape());
-            return Err(InvalidInput::new("time_derivatives", shape, format!("({steps}, {samples})")));
-        }
-        if gradients.shape() != [steps, samples, dimension] {
-            let shape = format!("shape {:?}", gradients.shape());
-            return Err(InvalidInput::new("gradients", shape, format!("({steps}, {samples}, {dimension})")));
-        }
-        let mut residuals = time_derivatives.to_owned();
-        let mut flipped = time_derivatives.to_owned();
-        let mut hamiltonians = Array2::zeros((steps, samples));
-        for k in 0..steps {
-            for i in 0..samples {
-                let gradient = gradients.slice(ndarray::s![k, i, ..]);
-                let hamiltonian = gradient.dot(&gradient) / (2.0 * lambda);
-                residuals[[k, i]] -= hamiltonian;
-                flipped[[k, i]] += hamiltonian;
-                hamiltonians[[k, i]] = hamiltonian;
-            }
-        }
-        let mut gauged = residuals.clone();
-        for mut row in gauged.rows_mut() {
-            let mean = row.sum() / samples as f64;
-            row -= mean;
-        }
-        let accumulated = |array: &Array2<f64>| -> Vec<f64> {
-            (0..samples).map(|i| (0..steps).map(|k| self.step(k) * array[[k, i]].abs()).sum()).collect()
-        };
-        let energies: Vec<f64> = self.kinetic_energies().iter().map(|k| lambda * k).collect();
-        let (raw, centred) = (accumulated(&residuals), accumulated(&gauged));
-        Ok(HamiltonJacobiResidual {
-            raw: Mean::of(raw.iter().copied()),
-            relative: Mean::ratio(&raw, &energies),
-            gauged: Mean::of(centred.iter().copied()),
-            gauged_relative: Mean::ratio(&centred, &energies),
-            sign_flipped: Mean::of(accumulated(&flipped)),
-            mean_hamiltonian: hamiltonians
-                .rows()
-                .into_iter()
-                .map(|row| Mean::of(row.iter().copied()))
-                .collect(),
-        })
-    }
-}
-
-/// The Hamilton-Jacobi residual `-dU/dt + |grad U|^2 / (2 lambda)` in the normalisations of section 5.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct HamiltonJacobiResidual {
-    /// `E sum_k h_k |dU/dt - |grad U|^2 / (2 lambda)|` \[43\].
-    pub raw: Mean,
-    /// The raw residual relative to `lambda K_h`.
-    pub relative: Mean,
-    /// The same with the mean over samples removed at each `t_k`: training fixes `U` only up to `c(t)`.
-    pub gauged: Mean,
-    /// The gauged residual relative to `lambda K_h`.
-    pub gauged_relative: Mean,
-    /// Negative control: the residual with the sign of the Hamiltonian flipped.
-    pub sign_flipped: Mean,
-    /// Mean Hamiltonian `E |grad U|^2 / (2 lambda)` at each `t_k`: constant in `k` at the optimum.
-    pub mean_hamiltonian: Vec<Mean>,
 }
 
 /// Terminal residual \[44\] `E |grad U(x_N, T) - grad phi(x_N)|`, per sample; both arrays of shape `(n, d)`.
@@ -312,7 +214,7 @@ mod tests {
     use ndarray::{Array3, array};
 
     /// Straight unit-speed lines, three samples in the plane, over \[0, 2\].
-    fn straight(steps: usize) -> Array3<f64> {
+    pub(super) fn straight(steps: usize) -> Array3<f64> {
         Array3::from_shape_fn((steps + 1, 3, 2), |(k, i, c)| {
             let t = 2.0 * k as f64 / steps as f64;
             let angle = i as f64;
@@ -346,39 +248,6 @@ mod tests {
         assert_relative_eq!(paths.straightness().value, std::f64::consts::FRAC_PI_2, epsilon = 1e-3);
         assert_relative_eq!(paths.energy_ratio().value, std::f64::consts::FRAC_PI_2.powi(2), epsilon = 2e-3);
         assert_relative_eq!(paths.acceleration().value, std::f64::consts::PI / steps as f64, epsilon = 1e-4);
-    }
-
-    #[test]
-    fn hamilton_jacobi_residual_vanishes_on_quadratic_potential_and_sign_matters() {
-        // U = lambda |x|^2 / (2 (1 + T - t)), the Hopf-Lax solution of phi = lambda |x|^2 / 2.
-        let (lambda, horizon, steps) = (0.3, 2.0, 5);
-        let positions = straight(steps);
-        let paths = Trajectories::uniform(horizon, positions.view()).unwrap();
-        let remaining = |k: usize| 1.0 + horizon - paths.times()[k];
-        let gradients =
-            Array3::from_shape_fn((steps, 3, 2), |(k, i, c)| lambda * positions[[k, i, c]] / remaining(k));
-        let derivatives = Array2::from_shape_fn((steps, 3), |(k, i)| {
-            let square: f64 = (0..2).map(|c| positions[[k, i, c]].powi(2)).sum();
-            lambda * square / (2.0 * remaining(k).powi(2))
-        });
-        let residual = paths.hamilton_jacobi(derivatives.view(), gradients.view(), lambda).unwrap();
-        assert!(residual.raw.value < 1e-15, "{residual:?}");
-        assert!(residual.sign_flipped.value > 0.1);
-        // A gauge c(t) changes the raw residual and leaves the gauged one.
-        let shifted = &derivatives + 0.25;
-        let gauge = paths.hamilton_jacobi(shifted.view(), gradients.view(), lambda).unwrap();
-        assert_relative_eq!(gauge.raw.value, 0.25 * horizon, epsilon = 1e-14);
-        assert!(gauge.gauged.value < 1e-14);
-    }
-
-    #[test]
-    fn means_carry_the_textbook_standard_error() {
-        let mean = Mean::of([1.0, 2.0, 3.0, 4.0]);
-        assert_relative_eq!(mean.value, 2.5);
-        assert_relative_eq!(mean.standard_error, (5.0f64 / 12.0).sqrt(), epsilon = 1e-15);
-        assert_eq!(mean.count, 4);
-        // A constant ratio has no error.
-        assert!(Mean::ratio(&[1.0, 2.0, 4.0], &[2.0, 4.0, 8.0]).standard_error < 1e-16);
     }
 
     #[test]

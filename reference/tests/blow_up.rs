@@ -110,26 +110,24 @@ fn smoothing_the_data_leaves_the_divergence_unbounded_and_the_regularisation_bou
     let spread = Measure::new(centres.clone(), rho.masses());
     let lipschitz = 3.0;
     let bandwidths = [0.1, 0.05, 0.025, 0.0125];
-    let (mut exact, mut steepest, mut regularised) = (vec![], vec![], vec![]);
+    let (mut exact, mut steepest, mut regularised, mut bounds) = (vec![], vec![], vec![], vec![]);
     for s in bandwidths {
         let pi = GridMeasure::smoothed(grid, on_circle.points.view(), None, s).unwrap();
         exact.push(rho.f_divergence(&pi, KL).unwrap());
         // The variational derivative 1 + ln(d rho/d pi): its largest value on the grid.
         let log = |measure: &GridMeasure| measure.log_masses().to_vec();
         steepest.push(log(&rho).iter().zip(log(&pi)).map(|(r, p)| 1.0 + r - p).fold(0.0, f64::max));
-        regularised.push(divergence(&spread, &Measure::new(centres.clone(), pi.masses()), KL, lipschitz));
+        let smoothed = Measure::new(centres.clone(), pi.masses());
+        regularised.push(divergence(&spread, &smoothed, KL, lipschitz));
+        bounds.push(lipschitz * wasserstein_1(&spread, &smoothed));
     }
     for k in 1..bandwidths.len() {
         // Towards a factor of 4 for each halving.
         assert!(exact[k] / exact[k - 1] > 2.9, "{exact:?}");
         assert!(steepest[k] / steepest[k - 1] > 2.9, "{steepest:?}");
     }
-    // L W1(rho, pi_s) <= L (distance to the line + transport along it + smoothing).
-    for (value, s) in regularised.iter().zip(bandwidths) {
-        let to_circle: f64 =
-            spread.points.column(1).iter().zip(&spread.weights).map(|(y, w)| w * (y - 0.5).abs()).sum();
-        let along = 1.0 / 3.0; // E|x - x'| of independent uniform points bounds W1 along the line.
-        assert!(*value <= lipschitz * (to_circle + along + s), "{regularised:?}");
+    for (value, bound) in regularised.iter().zip(&bounds) {
+        assert!(*value <= bound + CERTIFIED && *bound < 1.0, "{regularised:?} {bounds:?}");
     }
     let last = regularised.len() - 1;
     assert!((regularised[last] - regularised[last - 1]).abs() < 0.1 * regularised[last], "{regularised:?}");

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Measure, any_kind, measure, priced};
+use common::{CERTIFIED, Measure, any_kind, measure, priced, scale};
 use ndarray::{Array2, Array3, Axis, array, stack};
 use proptest::prelude::*;
 use proxflow_reference::divergence::{
@@ -14,8 +14,6 @@ use proxflow_reference::transport::PointwiseCost;
 use proxflow_reference::transport::wasserstein::w2;
 use proxflow_reference::{DivergenceKind, ProximalParameters};
 
-/// Identities between certified values (gap at most 1e-11 each).
-const CERTIFIED: f64 = 1e-10;
 fn solve(p: &Measure, q: &Measure, kind: DivergenceKind, parameters: ProximalParameters) -> CombinedProximal {
     let (x, z) = (p.points.view(), q.points.view());
     let options = RegularisedOptions::default();
@@ -46,10 +44,6 @@ fn any_parameters() -> impl Strategy<Value = ProximalParameters> {
 
 fn norm(vector: ndarray::ArrayView1<f64>) -> f64 {
     vector.iter().map(|x| x * x).sum::<f64>().sqrt()
-}
-
-fn scale(value: f64) -> f64 {
-    1.0 + value.abs()
 }
 
 proptest! {
@@ -247,6 +241,41 @@ fn a_short_reach_leaves_transport_to_w1_and_a_long_reach_leaves_none() {
 }
 
 #[test]
+fn one_plan_uses_both_sides_of_the_kink_and_recovery_without_it_costs_more() {
+    let p = Measure::new(array![[0.0, 0.0], [0.5, 0.2], [-0.3, 0.4]], vec![0.3, 0.4, 0.3]);
+    let q = Measure::new(array![[0.6, -0.3], [3.0, 1.0], [-4.0, 0.5]], vec![0.4, 0.3, 0.3]);
+    let parameters = ProximalParameters::new(1.0, 0.8, 1.0).unwrap();
+    for kind in common::KINDS {
+        let solved = solve(&p, &q, kind, parameters);
+        let to_data = |k: usize| q.points.row(solved.paths[k].data.unwrap()).to_owned();
+        let length = |k: usize| norm((&to_data(k) - &solved.starts.row(k)).view());
+        let (short, long): (Vec<usize>, Vec<usize>) =
+            (0..solved.paths.len()).partition(|&k| length(k) <= parameters.kink());
+        assert!(!short.is_empty() && !long.is_empty(), "{kind}: one side of the kink is not used");
+        assert!(short.iter().all(|&k| solved.endpoints.row(k) == to_data(k)), "{kind}");
+        let left = |k: usize| norm((&to_data(k) - &solved.endpoints.row(k)).view());
+        assert!(long.iter().all(|&k| (left(k) + parameters.kink() - length(k)).abs() < 1e-12), "{kind}");
+
+        // Negative control: the same plan carried all the way to the data, and a law stopped half way.
+        let cost = |reach: &dyn Fn(usize) -> f64| {
+            let mut kinetic = 0.0;
+            let mut ends = solved.starts.clone();
+            for (k, path) in solved.paths.iter().enumerate() {
+                let step = (&to_data(k) - &solved.starts.row(k)) * reach(k);
+                kinetic += path.mass * step.dot(&step) / (2.0 * parameters.horizon);
+                ends.row_mut(k).scaled_add(1.0, &step);
+            }
+            let law = Measure { points: ends, weights: solved.masses() };
+            parameters.lambda * kinetic + common::divergence(&law, &q, kind, parameters.lipschitz).upper
+        };
+        let recovered = cost(&|k| (parameters.kink() / length(k)).min(1.0));
+        assert!((recovered - solved.upper).abs() < CERTIFIED * scale(recovered), "{kind}");
+        assert!(cost(&|_| 1.0) > solved.upper + 1e-2, "{kind}: all the way");
+        assert!(cost(&|_| 0.5) > solved.upper + 1e-2, "{kind}: half way");
+    }
+}
+
+#[test]
 fn priced_singular_mass_stays_where_it_is() {
     let p = Measure::new(array![[0.0]], vec![1.0]);
     let q = Measure::new(array![[50.0]], vec![1.0]);
@@ -279,6 +308,11 @@ fn times_and_flows_out_of_range_are_refused() {
     let error =
         optimality_gap(flow.view(), None, p.points.view(), None, kind, parameters, &options).unwrap_err();
     assert_eq!(error.field, "trajectories");
+    let mut broken = Array3::<f64>::zeros((3, 1, 1));
+    broken[[1, 0, 0]] = f64::NAN;
+    let error =
+        optimality_gap(broken.view(), None, p.points.view(), None, kind, parameters, &options).unwrap_err();
+    assert_eq!(error.field, "trajectories[1, 0, 0]");
     let invalid = ProximalParameters { lambda: 0.0, ..parameters };
     assert!(
         combined_proximal(p.points.view(), None, p.points.view(), None, kind, invalid, &options).is_err()

@@ -1,7 +1,7 @@
 //! Semi-relaxed transport: certificate, optimality conditions, degenerate input, for every generator.
 #![allow(clippy::unwrap_used)]
 
-use ndarray::{Array2, array};
+use ndarray::{Array2, Axis, array};
 use proptest::prelude::*;
 use proxflow_reference::DivergenceKind;
 use proxflow_reference::divergence::Generator;
@@ -132,9 +132,102 @@ proptest! {
             let solution = solve(&cost, &p, &q, kind);
             // Rounding of sums of at most 144 terms of size one.
             let rounding = 1e-13 * (1.0 + upper.abs().min(1e3));
+            prop_assert!(dual.lower <= upper + rounding, "{kind}: weak duality");
             prop_assert!(dual.lower <= solution.upper + rounding, "{kind}");
             prop_assert!(upper >= solution.lower - rounding, "{kind}");
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(5))]
+
+    /// From 128 points on the start is the solution of a thinned problem.
+    #[test]
+    fn thinned_starts_reach_the_promised_gap_too(
+        n in 128..300usize, m in 128..300usize, grid: bool, zeros in prop::sample::select(vec![0.0, 0.3]),
+        squared: bool, seed: u64,
+    ) {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let (x, z) = (points(n, grid, &mut random), points(m, grid, &mut random));
+        let (p, q) = (weights(n, zeros, &mut random), weights(m, zeros, &mut random));
+        let cost = if squared { PointwiseCost::SquaredDistance } else { PointwiseCost::Distance };
+        let cost = PointCost::new(cost, x.view(), z.view()).unwrap().into_dense();
+        for kind in KINDS {
+            check_optimality(&cost, &p, &q, kind, &solve(&cost, &p, &q, kind))?;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// The same atoms in another order with split duplicates; mutually singular halves of a chessboard, where every
+    /// distance is tied; one atom against many.
+    #[test]
+    fn degenerate_pairs_are_solved_to_the_promised_gap(
+        n in 1..30usize, zeros in prop::sample::select(vec![0.0, 0.3]), seed: u64,
+    ) {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let (x, p) = (points(n, true, &mut random), weights(n, zeros, &mut random));
+        let twice: Vec<usize> = (0..n).rev().chain(0..n).collect();
+        let same = (x.select(Axis(0), &twice), twice.iter().map(|&i| 0.5 * p[i]).collect::<Vec<f64>>());
+        let chessboard = |colour: usize| {
+            let squares: Vec<[f64; 2]> = (0..64)
+                .filter(|k| (k % 8 + k / 8) % 2 == colour)
+                .map(|k| [(k % 8) as f64, (k / 8) as f64])
+                .collect();
+            Array2::from_shape_fn((32, 2), |(k, c)| squares[k][c])
+        };
+        let black = (chessboard(0), weights(32, zeros, &mut random));
+        let white = (chessboard(1), weights(32, zeros, &mut random));
+        let alone = (array![[0.5, 0.5]], vec![1.0]);
+        for (left, right, value) in [
+            (&(x, p), &same, Some(0.0)), (&black, &white, None), (&alone, &white, None), (&black, &alone, None),
+        ] {
+            let cost = PointCost::new(PointwiseCost::Distance, left.0.view(), right.0.view()).unwrap().into_dense();
+            for kind in KINDS {
+                let solution = solve(&cost, &left.1, &right.1, kind);
+                check_optimality(&cost, &left.1, &right.1, kind, &solution)?;
+                if let Some(value) = value {
+                    prop_assert!((solution.upper - value).abs() < 1e-12, "{kind} {}", solution.upper);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_plan_that_loses_mass_is_no_upper_bound() {
+    // Negative control of weak duality: the row sums are what makes a plan an upper bound.
+    let mut random = ChaCha8Rng::seed_from_u64(9);
+    let (x, z) = (points(20, false, &mut random), points(15, false, &mut random));
+    let (p, q) = (weights(20, 0.0, &mut random), weights(15, 0.0, &mut random));
+    let raw = PointCost::new(PointwiseCost::Distance, x.view(), z.view()).unwrap().into_dense();
+    let cost = DenseCost::new(raw.matrix().mapv(|c| c * 10.0)).unwrap();
+    for kind in KINDS {
+        let solution = solve(&cost, &p, &q, kind);
+        let kept: Vec<(u32, u32, f64)> =
+            solution.plan.iter().map(|&(i, j, mass)| (i, j, 0.9 * mass)).collect();
+        let short = primal_value(&cost, &q, &Generator::new(kind).unwrap(), &kept);
+        assert!(short.transport + short.divergence < solution.lower - 1e-3, "{kind}");
+    }
+}
+
+#[test]
+fn stopping_after_one_pass_leaves_an_interval_that_contains_the_value() {
+    // Negative control of the gap: without the pivots of later passes it is not met, and the bounds are still true.
+    let mut random = ChaCha8Rng::seed_from_u64(10);
+    let (x, z) = (points(300, false, &mut random), points(250, false, &mut random));
+    let (p, q) = (weights(300, 0.0, &mut random), weights(250, 0.0, &mut random));
+    let cost = PointCost::new(PointwiseCost::Distance, x.view(), z.view()).unwrap().into_dense();
+    for kind in KINDS {
+        let value = solve(&cost, &p, &q, kind).upper;
+        let options = SemiRelaxedOptions { maximum_passes: 1, ..Default::default() };
+        let stopped = semi_relaxed_transport(&cost, &p, &q, kind, &options).unwrap();
+        assert_eq!(stopped.outcome, Outcome::IterationLimit, "{kind}");
+        assert!(stopped.gap() > 1e-6, "{kind} {}", stopped.gap());
+        assert!(stopped.lower <= value + 1e-11 && value <= stopped.upper + 1e-11, "{kind}");
     }
 }
 

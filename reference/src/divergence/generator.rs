@@ -227,6 +227,15 @@ mod tests {
                 let rounding = 1e-13 * (1.0 + f.abs() + conjugate.abs() + (x * s).abs());
                 prop_assert!(f + conjugate - x * s >= -rounding, "{kind} x={x} s={s}");
 
+                // Equality at x = (f*)'(s), to the rounding of the largest term.
+                let matched = generator.conjugate_derivative(s);
+                let (at, product) = (generator.value(matched), matched * s);
+                if at.is_finite() && product.is_finite() {
+                    let gap = at + conjugate - product;
+                    let largest = 1.0 + at.abs() + conjugate.abs() + product.abs();
+                    prop_assert!(gap.abs() <= 1e-12 * largest, "{kind} gap {gap} at s={s}, x={matched}");
+                }
+
                 // Equality at s = f'(x): an error eps in s costs x eps, so the scale is x (1 + |s|).
                 let slope = generator.derivative(x);
                 if slope < generator.conjugate_domain_end() {

@@ -162,7 +162,8 @@ pub struct PointCost {
 }
 
 impl PointCost {
-    /// `x` has shape `(n, d)` and `z` shape `(m, d)`; both non-empty with finite coordinates.
+    /// `x` has shape `(n, d)` and `z` shape `(m, d)`; both non-empty with finite coordinates, so close together that squared
+    /// distances and costs are finite.
     pub fn new(
         cost: PointwiseCost,
         x: ArrayView2<'_, f64>,
@@ -187,6 +188,11 @@ impl PointCost {
                 z.ncols(),
                 format!("{}, as sources", x.ncols()),
             ));
+        }
+        let largest = cost.of_squared_distance(squared_diagonal(x, z));
+        if !largest.is_finite() {
+            let value = format!("so far apart that costs reach {largest}");
+            return Err(InvalidInput::new("coordinates", value, "squared distances and costs below 1.8e308"));
         }
         Ok(Self { cost, sources: x.as_standard_layout().into_owned(), targets: PackedPoints::new(z) })
     }
@@ -218,6 +224,17 @@ impl PointCost {
         let d = self.sources.ncols();
         &self.sources.as_slice().expect("standard layout is kept since the constructor")[i * d..][..d]
     }
+}
+
+/// Squared diagonal of the box around both point sets: no squared distance between them is larger.
+fn squared_diagonal(x: ArrayView2<'_, f64>, z: ArrayView2<'_, f64>) -> f64 {
+    let (mut low, mut high) = (x.row(0).to_vec(), x.row(0).to_vec());
+    for point in x.outer_iter().chain(z.outer_iter()) {
+        for ((low, high), &coordinate) in low.iter_mut().zip(&mut high).zip(point) {
+            (*low, *high) = (low.min(coordinate), high.max(coordinate));
+        }
+    }
+    low.iter().zip(&high).map(|(low, high)| (high - low) * (high - low)).sum()
 }
 
 impl GroundCost for PointCost {
@@ -289,5 +306,22 @@ mod tests {
         let negative = PointwiseCost::Lipschitz { lipschitz: -1.0 };
         assert!(PointCost::new(negative, z.view(), z.view()).is_err());
         assert!(DenseCost::new(array![[f64::INFINITY]]).is_err());
+        let far = array![[1e200, 0.0]];
+        let error =
+            PointCost::new(PointwiseCost::Distance, z.view(), far.view()).expect_err("squares overflow");
+        assert!(error.to_string().contains("coordinates"), "{error}");
+        let steep = PointwiseCost::Lipschitz { lipschitz: 1e308 };
+        assert!(PointCost::new(steep, z.view(), array![[0.0, 9.0]].view()).is_err());
+    }
+
+    #[test]
+    fn costs_are_kept_in_memory_up_to_the_stated_size() {
+        let x = Array2::from_shape_fn((3, 2), |(i, k)| (i + k) as f64);
+        let z = Array2::from_shape_fn((5, 2), |(i, k)| (i * k) as f64);
+        let cost = PointCost::new(PointwiseCost::Distance, x.view(), z.view()).expect("valid");
+        assert!(cost.clone().within_memory(8 * 15).row(0).is_some());
+        let lazy = cost.within_memory(8 * 15 - 1);
+        assert!(lazy.row(0).is_none() && lazy.sources() == 3 && lazy.targets() == 5);
+        assert_eq!(DENSE_COST_BYTES, 2 << 30);
     }
 }

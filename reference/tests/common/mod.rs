@@ -6,8 +6,13 @@ pub mod conic;
 use ndarray::{Array2, concatenate};
 use proptest::prelude::*;
 use proxflow_reference::DivergenceKind;
-use proxflow_reference::divergence::RegularisedOptions;
-use proxflow_reference::divergence::SingularMass;
+use proxflow_reference::divergence::{
+    Cumulant, Generator, LipschitzRegularisedDivergence, RegularisedOptions, SingularMass,
+    generalised_cumulant, lipschitz_regularised_divergence,
+};
+
+/// Certified gaps are at most 1e-11 (1 + |value|); identities between a few such values hold to ten times that.
+pub const CERTIFIED: f64 = 1e-10;
 
 /// One generator of each family, both sides of order 1.
 pub const KINDS: [DivergenceKind; 8] = [
@@ -66,4 +71,52 @@ pub fn measure(d: usize, most: usize) -> impl Strategy<Value = Measure> {
 /// The default options with singular mass priced at `f'(inf)`.
 pub fn priced() -> RegularisedOptions {
     RegularisedOptions { singular: SingularMass::Priced, ..Default::default() }
+}
+
+/// `D_f^L(P|Q)` with both optimisers.
+pub fn solve(
+    p: &Measure,
+    q: &Measure,
+    kind: DivergenceKind,
+    lipschitz: f64,
+    options: &RegularisedOptions,
+) -> LipschitzRegularisedDivergence {
+    let (x, z) = (p.points.view(), q.points.view());
+    let weights = (Some(p.weights.as_slice()), Some(q.weights.as_slice()));
+    lipschitz_regularised_divergence(x, weights.0, z, weights.1, kind, lipschitz, options)
+        .expect("valid input")
+}
+
+/// [`solve`] with the default options.
+pub fn divergence(
+    p: &Measure,
+    q: &Measure,
+    kind: DivergenceKind,
+    lipschitz: f64,
+) -> LipschitzRegularisedDivergence {
+    solve(p, q, kind, lipschitz, &RegularisedOptions::default())
+}
+
+/// `Lambda_Q(phi)`, which reads `phi` on the support of Q alone.
+pub fn cumulant(q: &Measure, kind: DivergenceKind, on_data: &[f64]) -> Cumulant {
+    let (phi, weights): (Vec<f64>, Vec<f64>) =
+        on_data.iter().zip(&q.weights).filter(|(_, q)| **q > 0.0).unzip();
+    generalised_cumulant(&Generator::new(kind).expect("a listed kind"), &phi, &weights)
+}
+
+/// `F(phi) = E_P phi - Lambda_Q(phi)` for `phi` given on the atoms.
+pub fn dual_objective(
+    p: &Measure,
+    q: &Measure,
+    kind: DivergenceKind,
+    on_model: &[f64],
+    on_data: &[f64],
+) -> f64 {
+    let mean: f64 = p.weights.iter().zip(on_model).map(|(p, phi)| p * phi).sum();
+    mean - cumulant(q, kind, on_data).value
+}
+
+/// What relative tolerances of values are multiplied by.
+pub fn scale(value: f64) -> f64 {
+    1.0 + value.abs()
 }

@@ -1,0 +1,100 @@
+//! How far a given flow is from optimal: `J(flow) - J*` on the same samples, as an interval.
+
+use ndarray::{ArrayView2, ArrayView3, Axis};
+
+use super::{CombinedProximal, combined_proximal_observed};
+use crate::divergence::exact::probability_weights;
+use crate::divergence::lipschitz::{
+    LipschitzRegularisedDivergence, RegularisedOptions, lipschitz_regularised_divergence_observed,
+};
+use crate::divergence::potential::distance;
+use crate::specification::{DivergenceKind, InvalidInput, ProximalParameters};
+use crate::transport::{Bounds, Progress};
+
+/// `J(flow) - J*` between two bounds, with both terms.
+#[derive(Debug, Clone)]
+pub struct OptimalityGap {
+    /// `J(flow).lower - J*.upper`.
+    pub lower: f64,
+    /// `J(flow).upper - J*.lower`.
+    pub upper: f64,
+    /// `J = lambda K_h + D_f^L(x_N|pi)` of the flow.
+    pub objective: Bounds,
+    /// The flow's kinetic energy `K_h = sum_k h E|v_k|^2/2`, `v_k = (x_{k+1} - x_k)/h`, `h = T/N`.
+    pub kinetic_energy: f64,
+    /// `D_f^L` of the flow's end points.
+    pub terminal: LipschitzRegularisedDivergence,
+    /// The optimum from the flow's starting points.
+    pub optimum: CombinedProximal,
+}
+
+/// `J = lambda K_h + D_f^L(x_N|pi)` of the flow `trajectories` `(N + 1, n, d)` on a uniform time grid of `[0, T]`, minus `J*`
+/// from its starting points. The interval contains the true difference, which is non-negative.
+///
+/// Refused: fewer than two times, coordinates that are not finite, and what
+/// [`lipschitz_regularised_divergence`](crate::divergence::lipschitz_regularised_divergence) refuses.
+pub fn optimality_gap(
+    trajectories: ArrayView3<f64>,
+    weights: Option<&[f64]>,
+    data: ArrayView2<f64>,
+    data_weights: Option<&[f64]>,
+    kind: DivergenceKind,
+    parameters: ProximalParameters,
+    options: &RegularisedOptions,
+) -> Result<OptimalityGap, InvalidInput> {
+    optimality_gap_observed(trajectories, weights, data, data_weights, kind, parameters, options, &mut |_| ())
+}
+
+/// [`optimality_gap`] that reports the [`Progress`] of its two solutions, the flow's terminal cost first.
+#[allow(clippy::too_many_arguments)] // a weighted flow, weighted data, the functional, the method
+pub fn optimality_gap_observed(
+    trajectories: ArrayView3<f64>,
+    weights: Option<&[f64]>,
+    data: ArrayView2<f64>,
+    data_weights: Option<&[f64]>,
+    kind: DivergenceKind,
+    parameters: ProximalParameters,
+    options: &RegularisedOptions,
+    observe: &mut dyn FnMut(&Progress),
+) -> Result<OptimalityGap, InvalidInput> {
+    let (times, n, _) = trajectories.dim();
+    if times < 2 {
+        return Err(InvalidInput::new("trajectories", format!("{times} times"), "(N + 1, n, d) with N >= 1"));
+    }
+    if let Some(((k, i, c), value)) = trajectories.indexed_iter().find(|(_, value)| !value.is_finite()) {
+        return Err(InvalidInput::new(format!("trajectories[{k}, {i}, {c}]"), value, "finite"));
+    }
+    let p = probability_weights("weights", weights, n)?;
+    let ProximalParameters { lipschitz, lambda, horizon } = parameters;
+    let at = |k: usize| trajectories.index_axis_move(Axis(0), k);
+    let step = horizon / (times - 1) as f64;
+    let mut kinetic_energy = 0.0;
+    for k in 1..times {
+        for (i, mass) in p.iter().enumerate() {
+            let length = distance(at(k).row(i), at(k - 1).row(i));
+            kinetic_energy += mass * length * length / (2.0 * step);
+        }
+    }
+    let terminal = lipschitz_regularised_divergence_observed(
+        at(times - 1),
+        Some(&p),
+        data,
+        data_weights,
+        kind,
+        lipschitz,
+        options,
+        observe,
+    )?;
+    let optimum =
+        combined_proximal_observed(at(0), Some(&p), data, data_weights, kind, parameters, options, observe)?;
+    let running = lambda * kinetic_energy;
+    let objective = Bounds { lower: running + terminal.lower, upper: running + terminal.upper };
+    Ok(OptimalityGap {
+        lower: objective.lower - optimum.upper,
+        upper: objective.upper - optimum.lower,
+        objective,
+        kinetic_energy,
+        terminal,
+        optimum,
+    })
+}
