@@ -11,6 +11,7 @@ pub mod document;
 pub mod instances;
 pub mod mnist;
 pub mod model;
+pub mod number;
 pub mod report;
 #[cfg(feature = "torch")]
 pub mod torch;

@@ -113,7 +113,7 @@ impl Plot {
                     .y_label_area_size(64)
                     .build_cartesian_2d(range(|p| p.0), range(|p| p.1))?;
                 let label = |value: &f64| {
-                    if self.logarithmic { format!("1e{value:.1}") } else { crate::claim::number(*value) }
+                    if self.logarithmic { format!("1e{value:.1}") } else { crate::number::number(*value) }
                 };
                 chart
                     .configure_mesh()
