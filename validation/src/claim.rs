@@ -68,6 +68,8 @@ pub struct Outcome {
     pub statement: String,
     /// Where it comes from.
     pub source: String,
+    /// How it is decided: what is measured, the bound, the negative control; empty for statements about a model.
+    pub method: Vec<(&'static str, &'static str)>,
     /// The verdict.
     #[serde(flatten)]
     pub verdict: Verdict,
@@ -102,6 +104,7 @@ impl Claim {
             id: self.id.into(),
             statement: self.statement.into(),
             source: self.source(),
+            method: vec![("measured", self.measured), ("bound", self.bound), ("control", self.control)],
             verdict,
             finding,
             seconds: start.elapsed().as_secs_f64(),
@@ -143,12 +146,5 @@ mod tests {
         assert_eq!(draw(0, "data"), draw(0, "data"));
         assert_ne!(draw(0, "data"), draw(0, "noise"));
         assert_ne!(draw(0, "data"), draw(1, "data"));
-    }
-
-    #[test]
-    fn numbers_are_written_for_readers() {
-        assert_eq!(number(19.2345), "19.23");
-        assert_eq!(number(1.5e-12), "1.50e-12");
-        assert_eq!(number(0.0), "0");
     }
 }

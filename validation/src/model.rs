@@ -3,25 +3,66 @@
 //! These statements are measured against stated requirements, not derived bounds: an optimal flow obeys every one of them
 //! exactly, a trained one up to what its training left. The verdict says which, with numbers.
 
+mod indicators;
 mod networks;
 mod optimality;
 mod paths;
 
-use ndarray::{Array2, Array3, ArrayView2};
+use ndarray::{Array2, Array3, ArrayView2, Axis};
 use proxflow_reference::flow::Flow;
 use proxflow_reference::network::Network;
 use proxflow_reference::trajectory::{Mean, Trajectories};
 use proxflow_reference::{DivergenceKind, InvalidInput, ProximalParameters};
 
+pub use self::indicators::{Indicators, indicators};
+use crate::array::Recorded;
 use crate::claim::{Basis, Bound, CheckError, Finding, Outcome, Verdict};
 
-/// Times and positions `(times, samples, d)` of one simulation.
+/// One simulation: times and positions `(times, samples, d)`, with the slopes met along it where they are known.
 #[derive(Debug, Clone)]
 pub struct Path {
     /// Strictly increasing times.
     pub times: Vec<f64>,
     /// Positions, shape `(times, samples, d)`.
     pub positions: Array3<f64>,
+    /// Derivatives of the potential at `(x_k, t_k)`.
+    pub potential: Option<PotentialDerivatives>,
+    /// `grad phi(x_N)`, shape `(samples, d)`.
+    pub critic_gradients: Option<Array2<f64>>,
+}
+
+/// Derivatives of a potential along a path of shape `(times, samples, d)`, the last time included.
+#[derive(Debug, Clone)]
+pub struct PotentialDerivatives {
+    /// `grad_x U(x_k, t_k)`, shape `(times, samples, d)`.
+    pub gradients: Array3<f64>,
+    /// `dU/dt (x_k, t_k)`, shape `(times, samples)`.
+    pub time_derivatives: Array2<f64>,
+}
+
+impl Path {
+    /// Times and positions alone.
+    pub fn new(times: Vec<f64>, positions: Array3<f64>) -> Self {
+        Self { times, positions, potential: None, critic_gradients: None }
+    }
+
+    /// A simulation read from a file; without times of its own it runs uniformly over `[0, horizon]`.
+    pub fn from_recorded(recorded: Recorded, horizon: f64) -> Self {
+        let steps = recorded.positions.shape()[0] - 1;
+        let uniform = || (0..=steps).map(|k| horizon * k as f64 / steps as f64).collect();
+        let derivatives = recorded.gradients.zip(recorded.time_derivatives);
+        Self {
+            times: recorded.times.unwrap_or_else(uniform),
+            positions: recorded.positions,
+            potential: derivatives
+                .map(|(gradients, time_derivatives)| PotentialDerivatives { gradients, time_derivatives }),
+            critic_gradients: recorded.critic_gradients,
+        }
+    }
+
+    fn trajectories(&self) -> Result<Trajectories<'_>, InvalidInput> {
+        Trajectories::new(self.times.clone(), self.positions.view())
+    }
 }
 
 /// The networks behind a flow.
@@ -64,9 +105,17 @@ impl Subject {
         if steps.is_empty() || steps.windows(2).any(|pair| pair[0] >= pair[1]) {
             return Err(InvalidInput::new("steps", format!("{steps:?}"), "increasing counts, at least one"));
         }
-        let simulate = |&n: &usize| {
-            Flow::simulate(&networks.potential, start, parameters.horizon, n, parameters.lambda)
-                .map(|flow| Path { times: flow.times, positions: flow.positions })
+        let simulate = |&n: &usize| -> Result<Path, InvalidInput> {
+            let flow = Flow::simulate(&networks.potential, start, parameters.horizon, n, parameters.lambda)?;
+            let end = flow.positions.index_axis(Axis(0), n);
+            let critic = networks.discriminator.as_ref().map(|phi| phi.jet(end, 0.0)).transpose()?;
+            let (gradients, time_derivatives) = (flow.gradients, flow.time_derivatives);
+            Ok(Path {
+                critic_gradients: critic.map(|jet| jet.gradients),
+                potential: Some(PotentialDerivatives { gradients, time_derivatives }),
+                times: flow.times,
+                positions: flow.positions,
+            })
         };
         let paths = steps.iter().map(simulate).collect::<Result<_, _>>()?;
         Ok(Self {
@@ -81,9 +130,10 @@ impl Subject {
     }
 
     fn finest(&self) -> Result<Trajectories<'_>, InvalidInput> {
-        let path =
-            self.paths.last().ok_or_else(|| InvalidInput::new("trajectories", "none", "at least one"))?;
-        Trajectories::new(path.times.clone(), path.positions.view())
+        self.paths
+            .last()
+            .ok_or_else(|| InvalidInput::new("trajectories", "none", "at least one"))?
+            .trajectories()
     }
 
     fn requirement(&self) -> Basis {
@@ -92,20 +142,6 @@ impl Subject {
 
     fn parameters(&self) -> Result<ProximalParameters, CheckError> {
         self.parameters.ok_or_else(|| CheckError::NotApplicable("lambda, L and T are not known".into()))
-    }
-
-    fn networks(&self) -> Result<&Networks, CheckError> {
-        self.networks
-            .as_ref()
-            .ok_or_else(|| CheckError::NotApplicable("needs the networks (--checkpoint)".into()))
-    }
-
-    fn discriminator(&self) -> Result<&Network, CheckError> {
-        let networks = self.networks()?;
-        networks
-            .discriminator
-            .as_ref()
-            .ok_or_else(|| CheckError::NotApplicable("the checkpoint holds no discriminator".into()))
     }
 }
 
@@ -152,6 +188,7 @@ pub fn examine(subject: &Subject) -> Vec<Outcome> {
             id: (*id).into(),
             statement: (*statement).into(),
             source: (*source).into(),
+            method: Vec::new(),
             verdict,
             finding,
             seconds: start.elapsed().as_secs_f64(),
@@ -175,7 +212,6 @@ fn shifted(mean: Mean, by: f64) -> Mean {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use ndarray::Axis;
 
     /// Points that move straight from `(i, 0)` to the data atom `(i, 1)` in unit time.
     fn subject(bend: f64) -> Subject {
@@ -187,7 +223,7 @@ mod tests {
         let times = (0..9).map(|k| k as f64 / 8.0).collect();
         Subject {
             name: "planted".into(),
-            paths: vec![Path { times, positions }],
+            paths: vec![Path::new(times, positions)],
             networks: None,
             data: Some(data),
             parameters: Some(ProximalParameters::new(4.0, 0.5, 1.0).unwrap()),

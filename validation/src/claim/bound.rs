@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::number::number;
+use crate::number::brief;
 
 /// Why a bound is what it is.
 #[derive(Debug, Clone, Serialize)]
@@ -74,15 +74,62 @@ impl Bound {
             Self::Near { value, tolerance } => (measured - value).abs() <= tolerance,
         }
     }
+
+    /// How much of what the bound allows is used: at most 1 inside, more outside, infinite for NaN. Only good for
+    /// ranking; a bound of zero is used up at once.
+    pub fn strain(self, measured: f64) -> f64 {
+        let upper = |measured: f64, value: f64| {
+            if value > 0.0 {
+                (measured / value).max(0.0)
+            } else if value < 0.0 && measured < 0.0 {
+                value / measured
+            } else if measured <= value {
+                0.0
+            } else {
+                f64::INFINITY
+            }
+        };
+        if measured.is_nan() {
+            return f64::INFINITY;
+        }
+        match self {
+            Self::AtMost(value) => upper(measured, value),
+            Self::AtLeast(value) => upper(-measured, -value),
+            Self::Near { value, tolerance } => upper((measured - value).abs(), tolerance),
+        }
+    }
 }
 
 impl std::fmt::Display for Bound {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::AtMost(value) => write!(formatter, "<= {}", number(*value)),
-            Self::AtLeast(value) => write!(formatter, ">= {}", number(*value)),
+            Self::AtMost(value) => write!(formatter, "<= {}", brief(*value)),
+            Self::AtLeast(value) => write!(formatter, ">= {}", brief(*value)),
             Self::Near { value, tolerance } => {
-                write!(formatter, "{} +- {}", number(*value), number(*tolerance))
+                write!(formatter, "{} +- {}", brief(*value), brief(*tolerance))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strain_is_at_most_one_exactly_inside_the_bound() {
+        let near = Bound::Near { value: 2.0, tolerance: 0.5 };
+        let bounds = [
+            Bound::AtMost(1.5),
+            Bound::AtMost(0.0),
+            Bound::AtMost(-2.0),
+            Bound::AtLeast(1.5),
+            Bound::AtLeast(-2.0),
+            near,
+        ];
+        for bound in bounds {
+            for measured in [-3.0, -2.0, -1.0, 0.0, 1.0, 1.5, 2.0, 2.4, 2.6, f64::NAN] {
+                assert_eq!(bound.strain(measured) <= 1.0, bound.admits(measured), "{bound} at {measured}");
             }
         }
     }

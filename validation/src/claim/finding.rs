@@ -30,6 +30,11 @@ impl Measurement {
         Self { quantity: quantity.into(), measured, standard_error: None, bound, basis, holds }
     }
 
+    /// See [`Bound::strain`].
+    pub fn strain(&self) -> f64 {
+        self.bound.strain(self.measured)
+    }
+
     /// Notes the standard error of the measured number.
     pub fn with_standard_error(mut self, standard_error: f64) -> Self {
         self.standard_error = Some(standard_error);
@@ -104,6 +109,16 @@ impl Finding {
     pub fn plot(&mut self, plot: Plot) -> &mut Self {
         self.plots.push(plot);
         self
+    }
+
+    /// The measurement that uses most of its bound: the failing one where one fails.
+    pub fn tightest(&self) -> Option<&Measurement> {
+        self.measurements.iter().max_by(|a, b| a.strain().total_cmp(&b.strain()))
+    }
+
+    /// The control that breaks its bound by the least.
+    pub fn weakest_control(&self) -> Option<&NegativeControl> {
+        self.controls.iter().min_by(|a, b| a.measurement.strain().total_cmp(&b.measurement.strain()))
     }
 
     /// Holds when every measurement obeys its bound and every control is detected, and there is at least one of

@@ -60,7 +60,7 @@ pub(super) fn straight_lines(subject: &Subject) -> Result<Finding, CheckError> {
         "Constant for an optimal flow; one line for each step size.",
     );
     for path in &subject.paths {
-        let paths = Trajectories::new(path.times.clone(), path.positions.view())?;
+        let paths = path.trajectories()?;
         let speeds = (0..paths.steps()).map(|k| (paths.times()[k], mean_speed(&paths, k))).collect();
         plot = plot.line(format!("{} steps", paths.steps()), speeds);
     }
@@ -82,7 +82,7 @@ pub(super) fn step_size(subject: &Subject) -> Result<Finding, CheckError> {
     let mut finding = Finding::new();
     let bound = Bound::AtMost(subject.tolerance);
     for path in &subject.paths[..subject.paths.len() - 1] {
-        let paths = Trajectories::new(path.times.clone(), path.positions.view())?;
+        let paths = path.trajectories()?;
         let quantity = format!("deviation of {} steps from {}", paths.steps(), reference.steps());
         measure_mean(
             &mut finding,
