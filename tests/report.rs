@@ -142,7 +142,7 @@ fn bad_input_is_one_line_and_exit_code_2() {
         ("--only none --trajectories times.npz", "trajectories: missing"),
         ("--only none --trajectories flat.npz", "shape [9, 2]"),
         ("--only none --trajectories nan.npz", "NaN at (3, 1, 0)"),
-        ("--only none --trajectories whole.npz", "float32 or float64"),
+        ("--only none --trajectories whole.npz", "dtype '<i8'"),
         ("--only none --trajectories mine.npz,moved.npz", "moved.npz"),
         ("--only none --trajectories mine.npz,long.npz", "horizon 8"),
         ("--only none --trajectories mine.npz --data data.npy", "dimension 3"),

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 
 use ndarray::{Array2, Array3, ArrayD, Dimension, Ix1, Ix2, Ix3, IxDyn, OwnedRepr};
-use ndarray_npy::{NpzReader, ReadNpyExt};
+use ndarray_npy::{NpzReader, ReadNpyError, ReadNpyExt, ReadNpzError};
 use proxflow_reference::InvalidInput;
 
 /// What a `.npy` or `.npz` file says about one simulation, for `times = N + 1`.
@@ -64,6 +64,14 @@ pub fn read_points(path: &Path) -> Result<Array2<f64>, InvalidInput> {
     checked::<Ix2>(path, "", read_npy(path)?, "(n, d)")
 }
 
+/// What is wrong with an array, in numpy's words.
+fn fault(error: ReadNpyError) -> String {
+    match error {
+        ReadNpyError::WrongDescriptor(found) => format!("dtype {found}"),
+        other => other.to_string(),
+    }
+}
+
 fn read_npy(path: &Path) -> Result<ArrayD<f64>, InvalidInput> {
     let double = ArrayD::<f64>::read_npy(open(path)?);
     double.or_else(|error| match ArrayD::<f32>::read_npy(open(path)?) {
@@ -113,7 +121,10 @@ pub fn read_trajectories(path: &Path) -> Result<Recorded, InvalidInput> {
                 _ => Err(error),
             })
             .map(Some)
-            .map_err(|error| refused(path, key, error, "float32 or float64"))
+            .map_err(|error| match error {
+                ReadNpzError::Npy(error) => refused(path, key, fault(error), "float32 or float64"),
+                other => refused(path, key, other, "float32 or float64"),
+            })
     };
     let arrays = KEYS.map(|(key, _)| read(key));
     let [positions, times, gradients, time_derivatives, critic_gradients] = arrays;
@@ -201,7 +212,7 @@ mod tests {
         let cases: [(Fill, &str); 9] = [
             (|w| w.add_array("times", &array![0.0, 1.0]), "trajectories: missing"),
             (|w| w.add_array("trajectories", &array![[0.0, 1.0]]), "shape [1, 2]"),
-            (|w| w.add_array("trajectories", &paths().mapv(|x| x as i64)), "float32 or float64"),
+            (|w| w.add_array("trajectories", &paths().mapv(|x| x as i64)), "dtype '<i8'"),
             (
                 |w| w.add_array("trajectories", &paths().mapv(|x| if x > 2.0 { f32::NAN } else { x })),
                 "NaN at (2, 1, 0)",
