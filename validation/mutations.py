@@ -3,7 +3,8 @@
 
     python3 validation/mutations.py [--only NAME ...] [--list]
 
-Works on a copy of the working tree under target/mutations; third-party crates are shared with target/. A mutation is
+Works on a copy of the working tree under target/mutations, built in $CARGO_TARGET_DIR or target/, so that third-party
+crates are shared with the working tree's builds. A mutation is
 killed when the copy still builds and at least one of its named claims fails; a copy that does not build is an error
 of this script, not a kill. The unmutated copy must pass every named claim first. Exit 0 when all are killed, else 1.
 """
@@ -217,15 +218,18 @@ MUTATIONS = [
 
 
 def copy_tree():
-    """Copies what git would carry, with the folder of libtorch linked; unchanged files keep their times."""
+    """Copies what git would carry and no more, with the folder of libtorch linked; unchanged files keep their times."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT, check=True, capture_output=True,
     ).stdout.decode().split("\0")
-    for name in filter(None, listed):
+    names = {name for name in listed if name and (ROOT / name).is_file()}
+    for folder, _, files in os.walk(COPY):
+        for path in (Path(folder) / file for file in files):
+            if str(path.relative_to(COPY)) not in names:
+                path.unlink()
+    for name in names:
         source, target = ROOT / name, COPY / name
-        if not source.is_file():
-            continue
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists() or target.read_bytes() != source.read_bytes():
             shutil.copy2(source, target)
@@ -242,7 +246,7 @@ def cargo(*arguments, **options):
 
 
 def build():
-    """Builds the copy's check program and returns a private copy of the binary."""
+    """Builds the copy's check program."""
     done = cargo("build", "--release", "--package", "proxflow-validation", "--example", "check")
     if done.returncode:
         sys.exit(f"the copy does not build:\n{done.stderr[-4000:]}")
