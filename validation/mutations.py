@@ -3,7 +3,8 @@
 
     python3 validation/mutations.py [--only NAME ...] [--list]
 
-Works on a copy of the working tree under target/mutations; third-party crates are shared with target/. A mutation is
+Works on a copy of the working tree under target/mutations, built in $CARGO_TARGET_DIR or target/, so that third-party
+crates are shared with the working tree's builds. A mutation is
 killed when the copy still builds and at least one of its named claims fails; a copy that does not build is an error
 of this script, not a kill. The unmutated copy must pass every named claim first. Exit 0 when all are killed, else 1.
 """
@@ -19,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 COPY = ROOT / "target" / "mutations"
 
-# name, file, exact text, replacement, claims of which at least one must fail
+# name, file, exact text (once in the file), replacement, claims of which at least one must fail
 MUTATIONS = [
     (
         "flip the Hamilton-Jacobi sign (oracle)",
@@ -29,13 +30,6 @@ MUTATIONS = [
         ["straight_lines"],
     ),
     (
-        "flip the Hamilton-Jacobi sign (libtorch)",
-        "gpu/src/indicators.rs",
-        "let defect = &slope.time_derivative - &hamiltonian;",
-        "let defect = &slope.time_derivative + &hamiltonian;",
-        ["indicator_agreement"],
-    ),
-    (
         "flip the Hamilton-Jacobi sign (torus)",
         "reference/src/torus/hamilton_jacobi.rs",
         "current[i] -= half_rate * descent * descent;",
@@ -43,28 +37,86 @@ MUTATIONS = [
         ["grid_schemes"],
     ),
     (
+        "flip the Hamilton-Jacobi sign (libtorch)",
+        "gpu/src/indicators.rs",
+        "let defect = &slope.time_derivative - &hamiltonian;",
+        "let defect = &slope.time_derivative + &hamiltonian;",
+        ["indicator_agreement"],
+    ),
+    (
         "drop the Lipschitz cap (Huber cost)",
         "reference/src/transport/cost.rs",
         "if squared.sqrt() <= parameters.kink() {",
         "if squared.sqrt() <= f64::INFINITY {",
-        ["huber_cost", "combined_proximal"],
+        ["huber_cost"],
     ),
     (
-        "drop the Lipschitz cap (critic's penalty)",
+        "drop the Lipschitz cap (recovered endpoints)",
+        "reference/src/proximal.rs",
+        "let travelled = parameters.kink().min(r);",
+        "let travelled = f64::INFINITY.min(r);",
+        ["combined_proximal"],
+    ),
+    (
+        "drop the Lipschitz cap (potential off the data)",
+        "reference/src/divergence/potential.rs",
+        "let cones = PointwiseCost::Lipschitz { lipschitz: self.lipschitz };",
+        "let cones = PointwiseCost::SquaredDistance;",
+        ["lipschitz_divergence"],
+    ),
+    (
+        "drop the Lipschitz cap (libtorch, value of the penalty)",
         "gpu/src/objective.rs",
-        "weight * f64_of(&excess.relu().mean(Kind::Double))",
-        "0.0 * weight * f64_of(&excess.relu().mean(Kind::Double))",
+        "weight * mean_of(&excess.relu())",
+        "0.0 * weight * mean_of(&excess.relu())",
         ["objective_agreement"],
     ),
     (
-        "swap f and f*",
+        "drop the Lipschitz cap (libtorch, gradient of the penalty)",
+        "gpu/src/objective.rs",
+        "let direction = slopes * active * (2.0 * weight / between.size()[0] as f64);",
+        "let direction = slopes * active * (0.0 * weight / between.size()[0] as f64);",
+        ["objective_agreement"],
+    ),
+    (
+        "drop the Lipschitz cap (libtorch, smooth networks)",
+        "gpu/src/objective.rs",
+        "let term = excess(&slopes, lipschitz).relu().mean(x.kind()) * weight;",
+        "let term = excess(&slopes, lipschitz).relu().mean(x.kind()) * (0.0 * weight);",
+        ["objective_agreement"],
+    ),
+    (
+        "swap f and f* (oracle)",
         "reference/src/divergence/generator.rs",
         "self.family.conjugate(s)",
         "self.family.value(s)",
-        ["fenchel_young", "lipschitz_divergence"],
+        ["fenchel_young"],
     ),
     (
-        "evaluate the energy at (x_{k+1}, t_k)",
+        "swap f and f* (libtorch)",
+        "gpu/src/divergence.rs",
+        "let value = nu + phi.iter().map(|s| conjugate(kind, s - nu)).sum::<f64>() / count;",
+        "let f = proxflow_reference::divergence::Generator::new(kind).expect(\"a valid kind\");\n"
+        "    let value = nu + phi.iter().map(|s| f.value((s - nu).abs())).sum::<f64>() / count;",
+        ["objective_agreement"],
+    ),
+    (
+        "swap f and f* (libtorch, log-mean-exp)",
+        "gpu/src/divergence.rs",
+        "DualFunctional { value: high + (total / count).ln(), weights }",
+        "DualFunctional { value: phi.iter().map(|s| s.abs() * s.abs().ln()).sum::<f64>() / count, weights }",
+        ["objective_agreement"],
+    ),
+    (
+        "evaluate the energy at (x_{k+1}, t_k) (oracle)",
+        "reference/src/flow.rs",
+        "gradients.index_axis_mut(Axis(0), k).assign(&gradient);",
+        "let late = &x - &(&gradient * (h / lambda));\n"
+        "            gradients.index_axis_mut(Axis(0), k).assign(&potential.derivatives(late.view(), times[k])?.0);",
+        ["straight_lines"],
+    ),
+    (
+        "evaluate the energy at (x_{k+1}, t_k) (libtorch, indicators)",
         "gpu/src/indicators.rs",
         "let velocity = &slope.gradient * (-1.0 / lambda);",
         "let late = &x - &slope.gradient * (h / lambda);\n"
@@ -72,18 +124,32 @@ MUTATIONS = [
         ["indicator_agreement"],
     ),
     (
+        "evaluate the energy at (x_{k+1}, t_k) (libtorch, objective)",
+        "gpu/src/objective.rs",
+        "steps.push((linear, slope));",
+        "let slope = potential.gradient(&x, flow.time(k));\n        steps.push((linear, slope));",
+        ["objective_agreement"],
+    ),
+    (
         "transpose the cost",
         "reference/src/transport/cost.rs",
         "Ok(Self { cost, sources: x.as_standard_layout().into_owned(), targets: PackedPoints::new(z) })",
         "Ok(Self { cost, sources: z.as_standard_layout().into_owned(), targets: PackedPoints::new(x) })",
-        ["lipschitz_divergence", "combined_proximal"],
+        ["lipschitz_divergence"],
     ),
     (
-        "drop the time feature (oracle)",
+        "drop the time feature (oracle, dual numbers)",
         "reference/src/network.rs",
         "features.push(t);",
         "features.push(t - t);",
         ["network_agreement"],
+    ),
+    (
+        "drop the time feature (oracle, batched sweep)",
+        "reference/src/network.rs",
+        "let time = Array2::from_elem((samples, 1), t);",
+        "let time = Array2::from_elem((samples, 1), 0.0 * t);",
+        ["indicator_agreement"],
     ),
     (
         "drop the time feature (libtorch)",
@@ -97,7 +163,7 @@ MUTATIONS = [
         "reference/src/transport/cost.rs",
         "lambda / (2.0 * horizon) * squared",
         "lambda / (4.0 * horizon) * squared",
-        ["huber_cost", "combined_proximal"],
+        ["huber_cost"],
     ),
     (
         "halve lambda (flow of the oracle)",
@@ -107,7 +173,42 @@ MUTATIONS = [
         ["straight_lines"],
     ),
     (
-        "halve lambda (potential's objective)",
+        "halve lambda (Hamiltonian of the oracle)",
+        "reference/src/trajectory.rs",
+        "let hamiltonian = gradient.dot(&gradient) / (2.0 * lambda);",
+        "let hamiltonian = gradient.dot(&gradient) / lambda;",
+        ["straight_lines"],
+    ),
+    (
+        "halve lambda (Hamiltonian of the torus)",
+        "reference/src/torus/hamilton_jacobi.rs",
+        "let half_rate = 0.5 * self.rate();",
+        "let half_rate = self.rate();",
+        ["grid_schemes"],
+    ),
+    (
+        "halve lambda (libtorch, flow)",
+        "gpu/src/flow.rs",
+        "x = &x - potential.gradient(&x, flow.time(k)) * (flow.step() / flow.lambda);",
+        "x = &x - potential.gradient(&x, flow.time(k)) * (2.0 * flow.step() / flow.lambda);",
+        ["indicator_agreement"],
+    ),
+    (
+        "halve lambda (libtorch, indicators)",
+        "gpu/src/indicators.rs",
+        "let hamiltonian = &squared * (lambda / 2.0);",
+        "let hamiltonian = &squared * lambda;",
+        ["indicator_agreement"],
+    ),
+    (
+        "halve lambda (libtorch, energy of the objective)",
+        "gpu/src/objective.rs",
+        "0.5 * flow.step() * mean_of(&squares) / (flow.lambda * flow.lambda)",
+        "1.0 * flow.step() * mean_of(&squares) / (flow.lambda * flow.lambda)",
+        ["objective_agreement"],
+    ),
+    (
+        "halve lambda (libtorch, gradient of the objective)",
         "gpu/src/objective.rs",
         "if case.has_kinetic_energy() { slope - costate } else { -costate }",
         "if case.has_kinetic_energy() { slope * 0.5 - costate } else { -costate }",
@@ -117,15 +218,18 @@ MUTATIONS = [
 
 
 def copy_tree():
-    """Copies what git would carry, with the folder of libtorch linked; unchanged files keep their times."""
+    """Copies what git would carry and no more, with the folder of libtorch linked; unchanged files keep their times."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT, check=True, capture_output=True,
     ).stdout.decode().split("\0")
-    for name in filter(None, listed):
+    names = {name for name in listed if name and (ROOT / name).is_file()}
+    for folder, _, files in os.walk(COPY):
+        for path in (Path(folder) / file for file in files):
+            if str(path.relative_to(COPY)) not in names:
+                path.unlink()
+    for name in names:
         source, target = ROOT / name, COPY / name
-        if not source.is_file():
-            continue
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists() or target.read_bytes() != source.read_bytes():
             shutil.copy2(source, target)
@@ -136,20 +240,21 @@ def copy_tree():
 
 
 def cargo(*arguments, **options):
-    environment = {**os.environ, "CARGO_TARGET_DIR": str(ROOT / "target")}
+    target = os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target"))
+    environment = {**os.environ, "CARGO_TARGET_DIR": target, "CARGO_INCREMENTAL": "1"}
     return subprocess.run(["cargo", *arguments], cwd=COPY, env=environment, text=True, capture_output=True, **options)
 
 
 def build():
-    """Builds the copy's check program and returns a private copy of the binary."""
-    done = cargo("build", "--release", "--example", "check")
+    """Builds the copy's check program."""
+    done = cargo("build", "--release", "--package", "proxflow-validation", "--example", "check")
     if done.returncode:
         sys.exit(f"the copy does not build:\n{done.stderr[-4000:]}")
 
 
 def failing(claims):
     """Runs the named claims; returns (the ones that fail, the output)."""
-    done = cargo("run", "--release", "--quiet", "--example", "check", "--", *claims)
+    done = cargo("run", "--release", "--quiet", "--package", "proxflow-validation", "--example", "check", "--", *claims)
     failed = [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ") and "Fails(" in line]
     if done.returncode and not failed:
         # An abort or a panic of the check is a failure of every claim in the run.
@@ -165,12 +270,12 @@ def main():
     chosen = [m for m in MUTATIONS if not arguments.only or any(part in m[0] for part in arguments.only)]
     if arguments.list:
         for name, file, _, _, claims in chosen:
-            print(f"{name:45} {file:45} {', '.join(claims)}")
+            print(f"{name:60} {file:45} {', '.join(claims)}")
         return 0
     for name, file, before, _, _ in chosen:
         count = (ROOT / file).read_text().count(before)
-        if count == 0:
-            sys.exit(f"{name}: the text to replace is no longer in {file}; bring this script up to date")
+        if count != 1:
+            sys.exit(f"{name}: the text to replace occurs {count} times in {file}, not once; bring this script up to date")
     copy_tree()
     build()
     named = sorted({claim for mutation in chosen for claim in mutation[4]})
@@ -179,7 +284,7 @@ def main():
         sys.exit(f"claims fail before any mutation: {failed}\n{output}")
     print(f"unmutated: {len(named)} named claims hold\n", flush=True)
     survived = 0
-    print(f"{'mutation':45} {'verdict':9} {'seconds':>7}  failing check", flush=True)
+    print(f"{'mutation':60} {'verdict':9} {'seconds':>7}  failing check", flush=True)
     for name, file, before, after, claims in chosen:
         start = time.time()
         path = COPY / file
@@ -192,7 +297,7 @@ def main():
             path.write_text(original)
         verdict = "killed" if failed else "SURVIVED"
         survived += not failed
-        print(f"{name:45} {verdict:9} {time.time() - start:7.0f}  {', '.join(failed)}", flush=True)
+        print(f"{name:60} {verdict:9} {time.time() - start:7.0f}  {', '.join(failed)}", flush=True)
     print(f"\n{len(chosen) - survived} killed, {survived} survived")
     return 1 if survived else 0
 

@@ -11,13 +11,23 @@ pub mod document;
 pub mod instances;
 pub mod mnist;
 pub mod model;
+pub mod number;
 pub mod report;
 #[cfg(feature = "torch")]
 pub mod torch;
 
-/// The device of the libtorch checks: `cpu`, `cuda`, ..., or `none` when built without libtorch.
+/// The devices of the libtorch checks, `cpu` or `cpu, cuda:0`; `none` when built without libtorch.
 pub fn device() -> String {
-    if cfg!(feature = "torch") { "cpu".into() } else { "none".into() }
+    #[cfg(feature = "torch")]
+    {
+        let name = |device: tch::Device| match device {
+            tch::Device::Cuda(index) => format!("cuda:{index}"),
+            other => format!("{other:?}").to_lowercase(),
+        };
+        torch::devices().into_iter().map(name).collect::<Vec<_>>().join(", ")
+    }
+    #[cfg(not(feature = "torch"))]
+    "none".into()
 }
 
 pub use claim::{Claim, Finding, Outcome, Scale, Setting, Verdict};

@@ -1,9 +1,14 @@
 //! Line and point plots, drawn from stored numbers as stand-alone SVG.
 
+use std::error::Error;
+use std::ops::Range;
 use std::sync::Once;
 
+use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
 use plotters::prelude::*;
 use serde::Serialize;
+
+use crate::number::brief;
 
 /// How a series is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -76,87 +81,169 @@ impl Plot {
     /// The picture as an SVG document of 640 x 400 units. Without a drawable point it says so instead.
     pub fn to_svg(&self) -> Result<String, String> {
         register_font();
-        let drawable = |&(x, y): &(f64, f64)| {
-            x.is_finite() && y.is_finite() && (!self.logarithmic || (x > 0.0 && y > 0.0))
-        };
-        let place = |(x, y): (f64, f64)| if self.logarithmic { (x.log10(), y.log10()) } else { (x, y) };
-        let series: Vec<(usize, &Series, Vec<(f64, f64)>)> = self
-            .series
-            .iter()
-            .enumerate()
-            .map(|(i, s)| (i, s, s.points.iter().copied().filter(drawable).map(place).collect()))
-            .collect();
-        let all: Vec<(f64, f64)> = series.iter().flat_map(|(_, _, points)| points.clone()).collect();
-        let range = |pick: fn(&(f64, f64)) -> f64| {
-            let low = all.iter().map(pick).fold(f64::INFINITY, f64::min);
-            let high = all.iter().map(pick).fold(f64::NEG_INFINITY, f64::max);
-            let margin = if high > low { 0.05 * (high - low) } else { 0.5 * high.abs().max(1.0) };
-            low - margin..high + margin
-        };
         let mut text = String::new();
-        {
-            let area = SVGBackend::with_string(&mut text, (640, 400)).into_drawing_area();
-            let draw = || -> Result<(), Box<dyn std::error::Error>> {
-                area.fill(&WHITE)?;
-                if all.is_empty() {
-                    area.draw_text(
-                        "no finite values",
-                        &("sans-serif", 18).into_text_style(&area),
-                        (260, 190),
-                    )?;
-                    return Ok(area.present()?);
-                }
-                let mut chart = ChartBuilder::on(&area)
-                    .caption(&self.title, ("sans-serif", 18))
-                    .margin(12)
-                    .x_label_area_size(42)
-                    .y_label_area_size(64)
-                    .build_cartesian_2d(range(|p| p.0), range(|p| p.1))?;
-                let label = |value: &f64| {
-                    if self.logarithmic { format!("1e{value:.1}") } else { crate::claim::number(*value) }
-                };
-                chart
-                    .configure_mesh()
-                    .x_desc(self.horizontal.as_str())
-                    .y_desc(self.vertical.as_str())
-                    .x_label_formatter(&label)
-                    .y_label_formatter(&label)
-                    .light_line_style(WHITE)
-                    .label_style(("sans-serif", 13))
-                    .draw()?;
-                for (i, series, points) in series {
-                    let colour = Palette99::pick(i).to_rgba();
-                    let legend = move |(x, y): (i32, i32)| {
-                        Rectangle::new([(x, y - 4), (x + 14, y + 4)], colour.filled())
-                    };
-                    match series.mark {
-                        Mark::Line => {
-                            chart
-                                .draw_series(LineSeries::new(points, colour.stroke_width(2)))?
-                                .label(&series.name)
-                                .legend(legend);
-                        }
-                        Mark::Points => {
-                            chart
-                                .draw_series(points.into_iter().map(|p| Circle::new(p, 2, colour.filled())))?
-                                .label(&series.name)
-                                .legend(legend);
-                        }
-                    }
-                }
-                chart
-                    .configure_series_labels()
-                    .position(SeriesLabelPosition::UpperRight)
-                    .background_style(WHITE.mix(0.85))
-                    .border_style(BLACK.mix(0.3))
-                    .label_font(("sans-serif", 13))
-                    .draw()?;
-                Ok(area.present()?)
-            };
-            draw().map_err(|error| error.to_string())?;
-        }
+        let area = SVGBackend::with_string(&mut text, (WIDTH, 400)).into_drawing_area();
+        self.draw(&area).map_err(|error| error.to_string())?;
+        drop(area);
         Ok(text)
     }
+
+    /// The points that can be drawn, in axis coordinates: themselves, or their decimal logarithms.
+    fn drawable(&self) -> Vec<Vec<(f64, f64)>> {
+        let place = |&(x, y): &(f64, f64)| if self.logarithmic { (x.log10(), y.log10()) } else { (x, y) };
+        let finite = |point: &(f64, f64)| point.0.is_finite() && point.1.is_finite();
+        self.series.iter().map(|series| series.points.iter().map(place).filter(finite).collect()).collect()
+    }
+
+    fn draw(&self, area: &Area) -> Result<(), Box<dyn Error + '_>> {
+        area.fill(&WHITE)?;
+        let series = self.drawable();
+        let all: Vec<(f64, f64)> = series.concat();
+        if all.is_empty() {
+            area.draw(&Text::new("no finite values", (260, 190), ("sans-serif", 18)))?;
+            return Ok(area.present()?);
+        }
+        let (head, body) = area.split_vertically(self.head_height());
+        self.draw_head(&head)?;
+        let (horizontal, vertical) = (span(all.iter().map(|p| p.0)), span(all.iter().map(|p| p.1)));
+        let axis = |range: Range<f64>| Axis { ticks: self.ticks(&range), range };
+        let mut chart = ChartBuilder::on(&body)
+            .margin(8)
+            .margin_right(18)
+            .x_label_area_size(44)
+            .y_label_area_size(70)
+            .build_cartesian_2d(axis(horizontal), axis(vertical))?;
+        let label = |value: &f64| brief(if self.logarithmic { 10_f64.powf(*value) } else { *value });
+        chart
+            .configure_mesh()
+            .x_desc(self.horizontal.as_str())
+            .y_desc(self.vertical.as_str())
+            .x_label_formatter(&label)
+            .y_label_formatter(&label)
+            .bold_line_style(RGBColor(225, 228, 232))
+            .light_line_style(TRANSPARENT)
+            .axis_style(RGBColor(110, 118, 129))
+            .label_style(("sans-serif", 14))
+            .axis_desc_style(("sans-serif", 15))
+            .draw()?;
+        for (i, points) in series.into_iter().enumerate() {
+            match self.series[i].mark {
+                Mark::Line => {
+                    chart.draw_series(LineSeries::new(points, colour(i).stroke_width(2)))?;
+                }
+                Mark::Points => {
+                    chart.draw_series(points.into_iter().map(|p| Circle::new(p, 3, colour(i).filled())))?;
+                }
+            }
+        }
+        Ok(area.present()?)
+    }
+
+    /// Legend entries `(series, x, y)` laid out in rows below the title.
+    fn legend(&self) -> Vec<(usize, i32, i32)> {
+        let (mut x, mut y) = (14, 40);
+        let mut entries = Vec::new();
+        for (i, series) in self.series.iter().enumerate() {
+            // Seven units a letter: a little more than the font needs.
+            let width = 34 + 7 * series.name.chars().count() as i32;
+            if x > 14 && x + width > WIDTH as i32 {
+                (x, y) = (14, y + 19);
+            }
+            entries.push((i, x, y));
+            x += width;
+        }
+        entries
+    }
+
+    fn head_height(&self) -> i32 {
+        self.legend().last().map_or(36, |(_, _, y)| y + 18)
+    }
+
+    fn draw_head(&self, head: &Area) -> Result<(), Box<dyn Error + '_>> {
+        head.draw(&Text::new(self.title.as_str(), (14, 10), ("sans-serif", 18)))?;
+        for (i, x, y) in self.legend() {
+            head.draw(&Rectangle::new([(x, y + 5), (x + 16, y + 9)], colour(i).filled()))?;
+            head.draw(&Text::new(self.series[i].name.as_str(), (x + 22, y), ("sans-serif", 14)))?;
+        }
+        Ok(())
+    }
+
+    /// Where the axis is labelled: round numbers, on a logarithmic axis whole decades, or 1, 2, 5 within few of them.
+    fn ticks(&self, range: &Range<f64>) -> Vec<f64> {
+        let inside = |value: &f64| range.contains(value);
+        if self.logarithmic {
+            let (low, high) = (range.start.floor() as i32, range.end.ceil() as i32);
+            let stride = ((high - low) as usize).div_ceil(8).max(1);
+            let decades = || (low..=high).step_by(stride).map(f64::from);
+            return if range.end - range.start > 2.0 {
+                decades().filter(inside).collect()
+            } else {
+                let digits = |decade: f64| [1.0_f64, 2.0, 5.0].map(|digit| decade + digit.log10());
+                decades().flat_map(digits).filter(inside).collect()
+            };
+        }
+        let rough = (range.end - range.start) / 6.0;
+        let magnitude = 10_f64.powf(rough.log10().floor());
+        let step =
+            [1.0, 2.0, 5.0, 10.0].map(|digit| digit * magnitude).into_iter().find(|step| *step >= rough);
+        let step = step.unwrap_or(rough);
+        let (first, last) = ((range.start / step).ceil() as i64, (range.end / step).floor() as i64);
+        // Division by a power of ten keeps 0.3 from becoming 3 * 0.1 = 0.30000000000000004.
+        (first..=last).map(|k| ((k as f64 * step) / magnitude).round() * magnitude).collect()
+    }
+}
+
+/// A linear axis with labels at chosen places.
+struct Axis {
+    range: Range<f64>,
+    ticks: Vec<f64>,
+}
+
+impl Ranged for Axis {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        let share = (value - self.range.start) / (self.range.end - self.range.start);
+        limit.0 + (share * f64::from(limit.1 - limit.0)).round() as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
+        self.ticks.clone()
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.range.clone()
+    }
+}
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+
+const WIDTH: u32 = 640;
+
+/// The range of `values` with a margin on both sides.
+fn span(values: impl Iterator<Item = f64> + Clone) -> Range<f64> {
+    let low = values.clone().fold(f64::INFINITY, f64::min);
+    let high = values.fold(f64::NEG_INFINITY, f64::max);
+    // Differences at rounding are no picture: a constant is drawn as one.
+    let flat = high - low <= 1e-9 * high.abs().max(low.abs());
+    let margin = if flat { 0.5 * high.abs().max(1e-3) } else { 0.05 * (high - low) };
+    low - margin..high + margin
+}
+
+/// The palette of Okabe and Ito, which readers with any colour vision can tell apart.
+fn colour(index: usize) -> RGBColor {
+    const PALETTE: [RGBColor; 8] = [
+        RGBColor(0, 114, 178),
+        RGBColor(213, 94, 0),
+        RGBColor(0, 158, 115),
+        RGBColor(204, 121, 167),
+        RGBColor(86, 180, 233),
+        RGBColor(230, 159, 0),
+        RGBColor(90, 90, 90),
+        RGBColor(0, 0, 0),
+    ];
+    PALETTE[index % PALETTE.len()]
 }
 
 /// plotters needs a font to measure text; one is compiled in, so that no system font is needed.
@@ -186,5 +273,16 @@ mod tests {
             let svg = plot.to_svg().unwrap();
             assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"), "{svg}");
         }
+    }
+
+    #[test]
+    fn ticks_are_round_numbers_inside_the_axis() {
+        let plot = Plot::new("t", "x", "y", "c");
+        assert_eq!(plot.ticks(&(-0.05..1.05)), [0.0, 0.2, 0.4, 0.6, 0.8, 1.0].map(|x: f64| x));
+        let logarithmic = plot.logarithmic();
+        assert_eq!(logarithmic.ticks(&(-5.2..0.1)), [-5.0, -4.0, -3.0, -2.0, -1.0, 0.0]);
+        let few: Vec<String> =
+            logarithmic.ticks(&(-1.1..0.4)).iter().map(|x| brief(10_f64.powf(*x))).collect();
+        assert_eq!(few, ["0.1", "0.2", "0.5", "1", "2"]);
     }
 }

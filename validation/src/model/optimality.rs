@@ -1,0 +1,50 @@
+//! How far a flow is from the certified optimum on its own samples.
+
+use ndarray::Array2;
+
+use super::Subject;
+use crate::claim::{Basis, Bound, CheckError, Finding};
+use crate::instances::{Measure, huber_transport, lipschitz_divergence};
+
+pub(super) fn optimality(subject: &Subject) -> Result<Finding, CheckError> {
+    let parameters = subject.parameters()?;
+    let data =
+        subject.data.as_ref().ok_or_else(|| CheckError::NotApplicable("needs data (--data)".into()))?;
+    let paths = subject.finest()?;
+    let uniform = |points: Array2<f64>| {
+        let n = points.nrows();
+        Measure { points, weights: vec![1.0 / n as f64; n] }
+    };
+    let (source, end) = (uniform(paths.at(0).to_owned()), uniform(paths.endpoints().to_owned()));
+    let target = uniform(data.clone());
+    let optimum = huber_transport(&source, &target, subject.kind, parameters)?;
+    let terminal = lipschitz_divergence(&end, &target, subject.kind, parameters.lipschitz)?;
+    let kinetic = parameters.lambda * paths.kinetic_energy().value;
+    let objective = kinetic + terminal.upper;
+    let mut finding = Finding::new();
+    let bound = Bound::AtMost(subject.tolerance);
+    let quantity = "(J - J*) / J*, both certified, same samples";
+    finding
+        .measure(quantity, (objective - optimum.lower) / optimum.upper, bound, subject.requirement())
+        .measure(
+            "J - J*, never negative",
+            objective - optimum.lower,
+            Bound::AtLeast(-1e-9),
+            Basis::Exact("J* is the infimum".into()),
+        )
+        .control(
+            "one more J* of kinetic energy (a detour)",
+            (objective + optimum.upper - optimum.lower) / optimum.upper,
+            bound,
+            subject.requirement(),
+        )
+        .figure("J", objective)
+        .figure("lambda K", kinetic)
+        .figure("D_f^L of the generated samples, lower", terminal.lower)
+        .figure("D_f^L of the generated samples, upper", terminal.upper)
+        .figure("D_f^L, divergence part", terminal.divergence)
+        .figure("J*, lower", optimum.lower)
+        .figure("J*, upper", optimum.upper)
+        .figure("L T / lambda", parameters.kink());
+    Ok(finding)
+}
