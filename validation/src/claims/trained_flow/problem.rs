@@ -80,7 +80,7 @@ impl Problem {
     pub(super) fn active_mass(&self, optimum: &SemiRelaxedTransport) -> f64 {
         let kink = self.parameters.kink().powi(2);
         let beyond = |i: u32, j: u32| self.squared_distance(&self.source, i as usize, j as usize) > kink;
-        optimum.plan.iter().filter(|&&(i, j, _)| beyond(i, j)).map(|&(_, _, mass)| mass).sum()
+        optimum.plan.iter().filter(|&&(i, j, _)| beyond(i, j)).fold(0.0, |sum, &(_, _, mass)| sum + mass)
     }
 }
 
