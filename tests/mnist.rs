@@ -298,6 +298,7 @@ fn bad_options_are_one_line_and_exit_code_2() {
         (&["--lambda", "-1"], "lambda"),
         (&["--horizon", "nan"], "horizon"),
         (&["--steps", "0"], "steps"),
+        (&["--learning-rate-schedule", "linear:0"], "cosine:N"),
         (&["--dataset", "cifar"], "auto, mnist, strokes"),
         (&["--dataset", "strokes", "--train-size", "0"], "train-size"),
         (&["--config", "/nonexistent.toml"], "config"),

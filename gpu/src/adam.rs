@@ -55,8 +55,9 @@ impl Adam {
         (&self.first, &self.second)
     }
 
-    /// `m = b1 m + (1-b1) g`, `v = b2 v + (1-b2) g^2`, `p -= lr (m / (1-b1^n)) / (sqrt(v / (1-b2^n)) + 1e-8)`.
-    pub fn update(&mut self, parameters: &mut [Tensor], gradient: &[Tensor]) {
+    /// `m = b1 m + (1-b1) g`, `v = b2 v + (1-b2) g^2`, `p -= s lr (m / (1-b1^n)) / (sqrt(v / (1-b2^n)) + 1e-8)` with the
+    /// factor `s` of a [`crate::schedule::Schedule`].
+    pub fn update(&mut self, parameters: &mut [Tensor], gradient: &[Tensor], factor: f64) {
         let AdamSpecification { learning_rate, beta1, beta2 } = self.specification;
         self.updates += 1;
         let exponent = i32::try_from(self.updates).unwrap_or(i32::MAX);
@@ -67,7 +68,7 @@ impl Adam {
                 let _ = m.g_mul_scalar_(beta1).g_add_(&(g * (1.0 - beta1)));
                 let _ = v.g_mul_scalar_(beta2).g_add_(&(g.square() * (1.0 - beta2)));
                 let denominator = v.sqrt() / correction2.sqrt() + EPSILON;
-                let _ = parameter.g_sub_(&(&*m / denominator * (learning_rate / correction1)));
+                let _ = parameter.g_sub_(&(&*m / denominator * (factor * learning_rate / correction1)));
             }
         });
     }
@@ -96,7 +97,7 @@ mod tests {
             loss.backward();
             optimizer.step();
             let gradient = vec![ours[0].pow_tensor_scalar(3) * 4.0 + ours[0].cos()];
-            adam.update(&mut ours, &gradient);
+            adam.update(&mut ours, &gradient, 1.0);
         }
         // Rounding in f32: 20 updates of relative error 1e-7 each.
         let error = f64::try_from((&ours[0] - &theirs).abs().max()).unwrap();

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::adam::AdamSpecification;
 use crate::flow::FlowSpecification;
 use crate::objective::{Case, Penalty};
+use crate::schedule::Schedule;
 
 /// Everything that decides the numbers of a run, given the data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +34,8 @@ pub struct Configuration {
     pub critic_adam: AdamSpecification,
     /// Adam of the potential.
     pub potential_adam: AdamSpecification,
+    /// Factor on both learning rates, by outer step; constant as published.
+    pub learning_rate_schedule: Schedule,
     /// Source law: uniform on `[low, high)^d`.
     pub source: [f64; 2],
     /// Root seed.
@@ -54,6 +57,7 @@ impl Default for Configuration {
             penalty_weight: 0.1,
             critic_adam: adam(1e-4),
             potential_adam: adam(5e-4),
+            learning_rate_schedule: Schedule::Constant,
             source: [0.0, 0.5],
             seed: 1,
         }

@@ -163,6 +163,7 @@ impl Trainer {
             false => Err(NonFinite { iteration: record.iteration, term, value }),
         };
 
+        let factor = self.configuration.learning_rate_schedule.factor(self.iteration);
         // theta is frozen during the critic steps, so all their samples are simulated in one batch.
         let mut noise = self.noise_stream.clone();
         let x0 = self.draw_source(&mut noise, critic_steps * batch);
@@ -180,14 +181,14 @@ impl Trainer {
             let dual_functional = finite("critic: Lambda(phi)", critic.dual_functional)?;
             record.penalty = finite("critic: gradient penalty", critic.penalty)?;
             record.terminal_cost = generated_mean - dual_functional;
-            self.critic_optimiser.update(self.discriminator.parameters_mut(), &critic.gradient);
+            self.critic_optimiser.update(self.discriminator.parameters_mut(), &critic.gradient, factor);
         }
 
         let x0 = self.draw_source(&mut noise, batch);
         let potential = objective::potential(&self.potential, &self.discriminator, &x0, flow, case);
         finite("potential: mean phi(x_N)", potential.terminal)?;
         record.kinetic_energy = finite("potential: kinetic energy", potential.kinetic_energy)?;
-        self.potential_optimiser.update(self.potential.parameters_mut(), &potential.gradient);
+        self.potential_optimiser.update(self.potential.parameters_mut(), &potential.gradient, factor);
 
         self.noise_stream = noise;
         self.iteration += 1;
@@ -200,6 +201,7 @@ impl Trainer {
 mod tests {
     use super::*;
     use crate::architecture::Activation;
+    use crate::schedule::Schedule;
 
     fn trainer(case: objective::Case) -> Trainer {
         let configuration = Configuration { case, batch: 16, ..Configuration::default() };
@@ -222,6 +224,24 @@ mod tests {
         for _ in 0..5 {
             assert_eq!(first.step(), second.step());
         }
+    }
+
+    #[test]
+    fn a_schedule_scales_the_updates_and_stops_them_at_zero() {
+        let run = |learning_rate_schedule| {
+            let mut trainer = trainer(objective::Case::W1W2);
+            trainer.configuration.learning_rate_schedule = learning_rate_schedule;
+            let mut weights = Vec::new();
+            for _ in 0..3 {
+                trainer.step().unwrap();
+                weights.push(trainer.potential.parameters()[0].copy());
+            }
+            weights
+        };
+        let (constant, falling) = (run(Schedule::Constant), run(Schedule::Linear { steps: 2 }));
+        assert!(constant[0].equal(&falling[0]), "the factor of the first step is 1");
+        assert!(!constant[1].equal(&falling[1]), "that of the second is 1/2");
+        assert!(falling[1].equal(&falling[2]), "that of the third is 0");
     }
 
     #[test]

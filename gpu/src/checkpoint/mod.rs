@@ -211,6 +211,7 @@ mod tests {
     use super::*;
     use crate::architecture::Activation;
     use crate::objective::Case;
+    use crate::schedule::Schedule;
 
     const OPTIONS: (Kind, Device) = (Kind::Float, Device::Cpu);
 
@@ -219,17 +220,31 @@ mod tests {
     }
 
     fn trainer() -> Trainer {
-        let configuration = Configuration { case: Case::W1W2, batch: 8, ..Configuration::default() };
+        scheduled_trainer(Schedule::Constant)
+    }
+
+    fn scheduled_trainer(learning_rate_schedule: Schedule) -> Trainer {
+        let configuration =
+            Configuration { case: Case::W1W2, batch: 8, learning_rate_schedule, ..Configuration::default() };
         let shape = |time| Architecture::dense(2, &[16, 16], Activation::Relu, time);
         Trainer::new(configuration, shape(true), shape(false), &data(), Source::Uniform, OPTIONS).unwrap()
     }
 
     #[test]
     fn stop_and_resume_continues_bit_for_bit() {
+        continues_bit_for_bit(Schedule::Constant);
+    }
+
+    #[test]
+    fn stop_and_resume_continues_a_schedule_bit_for_bit() {
+        continues_bit_for_bit(Schedule::Cosine { steps: 10 });
+    }
+
+    fn continues_bit_for_bit(schedule: Schedule) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoint.safetensors");
-        let mut straight = trainer();
-        let mut stopped = trainer();
+        let mut straight = scheduled_trainer(schedule);
+        let mut stopped = scheduled_trainer(schedule);
         for _ in 0..4 {
             straight.step().unwrap();
             stopped.step().unwrap();

@@ -7,6 +7,7 @@ use proxflow::command::Failure;
 use proxflow::run_directory::RunDirectory;
 use proxflow_gpu::configuration::Configuration;
 use proxflow_gpu::objective::Case;
+use proxflow_gpu::schedule::Schedule;
 use proxflow_reference::{DivergenceKind, InvalidInput};
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +44,9 @@ pub struct Arguments {
     /// f-divergence: kl, reverse-kl, alpha:A, chi2, js, hellinger [default: kl]
     #[arg(long, value_parser = options::divergence)]
     f: Option<DivergenceKind>,
+    /// Factor on both learning rates: constant, or falling to zero over N iterations as linear:N or cosine:N [default: constant]
+    #[arg(long, value_name = "SCHEDULE", value_parser = schedule)]
+    learning_rate_schedule: Option<Schedule>,
     /// Size of the random training subset [default: 6000]
     #[arg(long)]
     train_size: Option<usize>,
@@ -118,6 +122,10 @@ fn case(text: &str) -> Result<Case, String> {
         .ok_or_else(|| format!("case: {text} is not allowed (allowed: w1w2, w1, w2, none)"))
 }
 
+fn schedule(text: &str) -> Result<Schedule, String> {
+    text.parse().map_err(|error: InvalidInput| error.to_string())
+}
+
 /// Defaults, then `--config` (or the run's own `config.toml` with `--resume`), then the command line.
 pub fn resolve_configuration(arguments: &Arguments) -> Result<RunConfiguration, Failure> {
     let resumed = arguments.out.as_deref().filter(|_| arguments.resume);
@@ -151,6 +159,7 @@ pub fn resolve_configuration(arguments: &Arguments) -> Result<RunConfiguration, 
     set(&mut training.steps, given.steps);
     set(&mut training.lambda, given.lambda);
     set(&mut training.lipschitz, given.lipschitz);
+    set(&mut training.learning_rate_schedule, given.learning_rate_schedule);
     set(&mut training.seed, given.seed);
     set(&mut configuration.iterations, given.iterations);
     set(&mut configuration.train_size, given.train_size);

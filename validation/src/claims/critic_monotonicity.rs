@@ -122,7 +122,7 @@ mod implementation {
                     let between = data.repeat([2, 1]) * &u + x * (1.0 - &u);
                     let penalty = Penalty { weight: 2.0, lipschitz: L };
                     let critic = objective::critic(network, KIND, x, &data, Some((penalty, &between)));
-                    adam.update(network.parameters_mut(), &critic.gradient);
+                    adam.update(network.parameters_mut(), &critic.gradient, 1.0);
                 }
             }
             trained += steps;
