@@ -14,11 +14,10 @@ impl TimeDependentProblem {
         options.check(self)?;
         let stencil = self.scheme.stencil();
         let nodes = stencil.nodes();
-        let mut terminal = match &options.start {
+        let mut point = self.evaluate(match &options.start {
             Start::Zero => vec![0.0; nodes],
             Start::Potential(potential) => potential.clone(),
-        };
-        let mut point = self.evaluate(terminal.clone());
+        });
         let mut multipliers = Vec::new();
         let (mut best, mut history) = (None, Vec::new());
         let (mut path, mut polishing) = (f64::INFINITY, 0);
@@ -80,7 +79,6 @@ impl TimeDependentProblem {
                 multipliers[i] = multipliers[i].clamp(central / BAND, central * BAND);
             }
         }
-        terminal.clone_from(&point.potentials[self.scheme.steps()]);
         let certificate = best.expect("the loop certifies its first point");
         Ok(self.assemble(certificate, termination, history))
     }
