@@ -58,9 +58,9 @@ fn maps(
     root.fill(&WHITE).map_err(text)?;
     let body = root.margin(8, 0, 0, 0).titled(caption, ("sans-serif", 18)).map_err(text)?;
     for (area, (name, masses)) in body.split_evenly((1, 4)).iter().zip(densities) {
-        let (side, values) = coarsened(problem, masses, problem.grid.node_count() as f64);
+        let (edges, values) = coarsened(problem, masses, problem.grid.node_count() as f64);
         let highest = values.iter().fold(0.0_f64, |a, b| a.max(*b));
-        heat_map(area, &format!("{name}, 0 to {highest:.3}"), side, &values, &[])?;
+        heat_map(area, &format!("{name}, 0 to {highest:.3}"), &edges, &values, &[])?;
     }
     root.present().map_err(text)
 }
@@ -74,10 +74,10 @@ fn characteristics(
     let root = BitMapBackend::new(path, (720, 780)).into_drawing_area();
     root.fill(&WHITE).map_err(text)?;
     let body = root.margin(8, 0, 0, 0).titled(caption, ("sans-serif", 18)).map_err(text)?;
-    let (side, values) = coarsened(problem, &solution.terminal_potential, 1.0);
+    let (edges, values) = coarsened(problem, &solution.terminal_potential, 1.0);
     let (low, high) = range(values.iter());
     let title = format!("terminal potential phi, {low:.3} (dark) to {high:.3}; lines from x (dot) to x(T)");
-    heat_map(&body, &title, side, &values, &lines(problem, solution)?)?;
+    heat_map(&body, &title, &edges, &values, &lines(problem, solution)?)?;
     root.present().map_err(text)
 }
 
@@ -107,7 +107,7 @@ fn lines(problem: &TorusProblem, solution: &TorusSolution) -> Result<Vec<[(f64, 
 fn heat_map(
     area: &Area<'_>,
     caption: &str,
-    side: usize,
+    edges: &[f64],
     values: &[f64],
     lines: &[[(f64, f64); 2]],
 ) -> Result<(), String> {
@@ -121,9 +121,11 @@ fn heat_map(
         .build_cartesian_2d(0.0..1.0, 0.0..1.0)
         .map_err(text)?;
     chart.configure_mesh().disable_mesh().x_labels(5).y_labels(5).draw().map_err(text)?;
-    let edges: Vec<f64> = (0..=side).map(|i| i as f64 / side as f64).collect();
-    let share = |i: usize, j: usize| (values[i * side + j] - low) / (high - low).max(f64::MIN_POSITIVE);
-    chart.draw_series(cells(&edges, &edges, share)).map_err(text)?;
+    // The first strip continues behind the last one: the square is a torus.
+    let side = edges.len() - 2;
+    let share =
+        |i: usize, j: usize| (values[i % side * side + j % side] - low) / (high - low).max(f64::MIN_POSITIVE);
+    chart.draw_series(cells(edges, edges, share)).map_err(text)?;
     for line in lines {
         for part in segments_on_torus(line[0], line[1], 1.0, true) {
             chart.draw_series(LineSeries::new(part, WHITE.stroke_width(1))).map_err(text)?;
@@ -135,8 +137,9 @@ fn heat_map(
     Ok(())
 }
 
-/// Block means (times `scale`) of the middle slice on at most [`CELLS`] cells per side.
-fn coarsened(problem: &TorusProblem, values: &ArrayD<f64>, scale: f64) -> (usize, Vec<f64>) {
+/// Block means (times `scale`) of the middle slice on at most [`CELLS`] cells per side, and the edges of the cells: each
+/// reaches half a spacing beyond its nodes.
+fn coarsened(problem: &TorusProblem, values: &ArrayD<f64>, scale: f64) -> (Vec<f64>, Vec<f64>) {
     let n = problem.grid.nodes_per_side;
     let block = n.div_ceil(CELLS);
     let side = n.div_ceil(block);
@@ -149,7 +152,9 @@ fn coarsened(problem: &TorusProblem, values: &ArrayD<f64>, scale: f64) -> (usize
             *cell = (cell.0 + value, cell.1 + 1.0);
         }
     }
-    (side, sums.iter().map(|(sum, count)| scale * sum / count).collect())
+    let inner = (1..=side).map(|k| (((k * block) as f64 - 0.5) / n as f64).min(1.0));
+    let edges = std::iter::once(0.0).chain(inner).chain(std::iter::once(1.0)).collect();
+    (edges, sums.iter().map(|(sum, count)| scale * sum / count).collect())
 }
 
 fn curves(
@@ -170,15 +175,20 @@ fn curves(
         .build_cartesian_2d(0.0..1.0, 0.0..HEADROOM * highest)
         .map_err(text)?;
     chart.configure_mesh().light_line_style(WHITE).x_desc("x").y_desc("density").draw().map_err(text)?;
-    let colours =
-        [RGBColor(90, 90, 90), RGBColor(31, 119, 180), RGBColor(44, 160, 44), RGBColor(214, 60, 36)];
-    for ((name, masses), shade) in densities.iter().zip(colours) {
+    // rho_T is drawn wider than eta, which covers it where W1 moves nothing.
+    let styles = [
+        RGBColor(90, 90, 90).stroke_width(2),
+        RGBColor(31, 119, 180).stroke_width(5),
+        RGBColor(44, 160, 44).stroke_width(2),
+        RGBColor(214, 60, 36).stroke_width(2),
+    ];
+    for ((name, masses), style) in densities.iter().zip(styles) {
         let points = closed(masses).into_iter().map(|(x, mass)| (x, mass * n as f64));
         chart
-            .draw_series(LineSeries::new(points, shade.stroke_width(2)))
+            .draw_series(LineSeries::new(points, style))
             .map_err(text)?
             .label(*name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], shade.stroke_width(2)));
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
     }
     chart
         .configure_series_labels()

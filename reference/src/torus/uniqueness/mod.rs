@@ -145,9 +145,8 @@ impl UniquenessCase {
             Solver::Static => {
                 seeds.par_iter().map(|seed| self.static_solve(&problem, *seed)).collect::<Result<_, _>>()?
             }
-            // The large-grid solver is parallel itself.
             Solver::LargeGrid => potentials
-                .into_iter()
+                .into_par_iter()
                 .map(|start| large_grid_solve(&problem, start))
                 .collect::<Result<_, _>>()?,
         };

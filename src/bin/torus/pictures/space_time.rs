@@ -65,7 +65,7 @@ fn corners(path: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
 pub fn snapshots(path: &Path, side: usize, frames: &[(f64, &[f64])], caption: &str) -> Result<(), Failure> {
     let highest =
         frames.iter().flat_map(|(_, values)| values.iter()).fold(0.0f64, |high, value| high.max(*value));
-    let edges: Vec<f64> = (0..=side).map(|i| i as f64 / side as f64).collect();
+    let edges = node_edges(side);
     let width = 230 * frames.len() as i32;
     draw(path, (width as u32 + 110, 292), caption, |body| {
         let (panels, bar) = body.split_horizontally(width);
@@ -85,7 +85,9 @@ pub fn snapshots(path: &Path, side: usize, frames: &[(f64, &[f64])], caption: &s
                 .label_style(("sans-serif", 11))
                 .draw()
                 .map_err(text)?;
-            chart.draw_series(cells(&edges, &edges, |i, j| values[i * side + j] / highest)).map_err(text)?;
+            chart
+                .draw_series(cells(&edges, &edges, |i, j| values[i % side * side + j % side] / highest))
+                .map_err(text)?;
         }
         colour_bar(&bar, "rho", 0.0, highest, 30)
     })
@@ -111,8 +113,7 @@ fn heat_map(
         .map_err(text)?;
     chart.configure_mesh().disable_mesh().x_desc("x").y_desc("t").draw().map_err(text)?;
     let nodes = field.values[0].len();
-    // Cells are centred on nodes and times; the strip of node 0 lies at both ends of the circle, half at each.
-    let x_edges = centred_edges(&(0..=nodes).map(|i| i as f64 / nodes as f64).collect::<Vec<_>>());
+    let x_edges = node_edges(nodes);
     let t_edges = centred_edges(field.times);
     let share = |i: usize, n: usize| (field.values[n][i % nodes] - low) / (high - low).max(f64::MIN_POSITIVE);
     chart.draw_series(cells(&x_edges, &t_edges, share)).map_err(text)?;
@@ -120,6 +121,11 @@ fn heat_map(
         chart.draw_series(LineSeries::new(*line, RED_LINE.stroke_width(1))).map_err(text)?;
     }
     colour_bar(&bar, quantity, low, high, 46)
+}
+
+/// Cells centred on the nodes of a circle: the strip of node 0 lies at both ends, half at each.
+fn node_edges(nodes: usize) -> Vec<f64> {
+    centred_edges(&(0..=nodes).map(|i| i as f64 / nodes as f64).collect::<Vec<_>>())
 }
 
 /// Edges halfway between `points`, with the first and the last point themselves at the ends.

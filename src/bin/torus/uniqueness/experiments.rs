@@ -29,8 +29,8 @@ pub(super) fn refined(dimension: usize, target: NamedDensity) -> Result<RefinedG
 fn sides(dimension: usize, target: NamedDensity, solver: Solver, quick: bool) -> &'static [usize] {
     let smooth = target == NamedDensity::Mixture;
     match (dimension, solver, quick) {
-        (1, Solver::LargeGrid, false) if smooth => &[64, 256, 1024],
-        (_, Solver::LargeGrid, false) if smooth => &[32, 64, 128],
+        (1, Solver::LargeGrid, false) if smooth => &[64, 128, 256],
+        (_, Solver::LargeGrid, false) if smooth => &[16, 24, 32],
         (1, Solver::LargeGrid, true) if smooth => &[64],
         (_, Solver::LargeGrid, true) if smooth => &[24],
         // W1 active: one grid shows how much the large-grid solver certifies.
