@@ -76,7 +76,8 @@ pub enum Verdict {
     Holds,
     /// A solve missed its tolerance, or a spread exceeds ten times the gap tolerance.
     Fails,
-    /// Ten times the certified gap exceeds the value itself: the comparison would allow anything and decides nothing.
+    /// The large-grid ascent did not come to rest (its budget ran out, as it does where W1 is active or target nodes are
+    /// empty), or ten times its gap exceeds the value itself. Its bounds are valid, but they single out no solution.
     Uncertified,
 }
 
@@ -166,7 +167,7 @@ impl UniquenessCase {
             Solver::TimeDependent { .. } | Solver::Static => self.tolerance * (1.0 + value),
         };
         let allowance = SPREAD_FACTOR * gap_tolerance;
-        let verdict = if self.solver == Solver::LargeGrid && allowance > value {
+        let verdict = if self.solver == Solver::LargeGrid && (!reached || allowance > value) {
             Verdict::Uncertified
         } else if reached && spread.largest() <= allowance {
             Verdict::Holds
@@ -226,14 +227,14 @@ impl UniquenessCase {
     }
 }
 
-/// The large-grid solver from `start`, until its objective stops growing; any gap it certifies counts as reached.
+/// The large-grid solver from `start`, until its objective stops growing.
 fn large_grid_solve(problem: &TorusProblem, start: Vec<f64>) -> Result<Solve, InvalidInput> {
     let options = DualOptions { relative_gap: 0.0, start: Some(start), ..Default::default() };
     let solution = solve_dual(problem, &options)?;
     let initial = solution.initial_potential.iter().copied().collect();
     Ok(Solve {
         sample: straight_line_fields(problem, initial, solution.gap()),
-        reached: true,
+        reached: solution.termination != Termination::Budget,
         value: solution.upper,
     })
 }
@@ -315,5 +316,8 @@ mod tests {
         loose.iter_mut().for_each(|solve| solve.sample.gap = solve.value);
         let large_grid = UniquenessCase { solver: Solver::LargeGrid, ..one };
         assert_eq!(large_grid.row(&problem, 0.0, loose).verdict, Verdict::Uncertified);
+        let mut tired = solves(&problem);
+        tired[0].reached = false;
+        assert_eq!(large_grid.row(&problem, 0.0, tired).verdict, Verdict::Uncertified);
     }
 }

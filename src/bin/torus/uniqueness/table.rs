@@ -37,8 +37,8 @@ pub(super) fn table(report: &Report) -> String {
     if report.uniqueness.iter().any(|row| row.verdict == Verdict::Uncertified) {
         let _ = writeln!(
             text,
-            "no certificate: ten times the certified gap exceeds J* itself (Lipschitz cap active or empty target nodes), so the\n\
-             comparison decides nothing there"
+            "no certificate: the ascent ran out of its budget (Lipschitz cap active, or empty target nodes), or ten times its gap\n\
+             exceeds J*: the bounds are valid, but single out no solution"
         );
     }
     let _ = writeln!(text, "\nNegative controls (3.6): each must exceed 100 x the allowance");
