@@ -184,7 +184,38 @@ mod tests {
         tables.extend(game_orders("active Lipschitz", &ActiveLipschitzGame::example(), 1, &grids).unwrap());
         for table in tables {
             println!("{table:?}");
-            assert!(table.reaches(0.2), "{table:?}");
+            assert!(table.reaches(MARGIN), "{table:?}");
+        }
+    }
+
+    /// A closed form that claims another `lambda` than the one it solves.
+    struct Detuned(ColeHopfGame);
+
+    impl ExactSolution for Detuned {
+        fn parameters(&self) -> ProximalParameters {
+            let ProximalParameters { lipschitz, lambda, horizon } = self.0.parameters();
+            ProximalParameters { lipschitz, lambda: 1.2 * lambda, horizon }
+        }
+
+        fn viscosity(&self) -> f64 {
+            self.0.viscosity()
+        }
+
+        fn potential(&self, x: &[f64], t: f64) -> f64 {
+            self.0.potential(x, t)
+        }
+
+        fn density(&self, x: &[f64], t: f64) -> f64 {
+            self.0.density(x, t)
+        }
+    }
+
+    #[test]
+    fn a_wrong_kinetic_weight_leaves_no_order() {
+        for table in
+            scheme_orders("wrong lambda", &Detuned(ColeHopfGame::example()), 1, &[64, 128, 256, 512]).unwrap()
+        {
+            assert!(!table.reaches(MARGIN) && table.order < 0.5, "{table:?}");
         }
     }
 }

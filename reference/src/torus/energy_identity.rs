@@ -231,6 +231,18 @@ mod tests {
     }
 
     #[test]
+    fn potentials_that_are_not_optimal_turn_the_pairing_negative() {
+        let (problem, [first, second]) = pair(1, 48, 0.0);
+        let phi_of = |law: &[f64]| {
+            let alone = problem.divergence_of(law.to_vec()).unwrap();
+            alone.solve(&TimeDependentOptions::default()).unwrap().terminal_potential().to_vec()
+        };
+        let (phi_1, phi_2) = (phi_of(first.generated()), phi_of(second.generated()));
+        // Each law with the optimal potential of the other: the bracket is minus a sum of optimality gaps.
+        assert!(bracket(&phi_2, &phi_1, first.generated(), second.generated()) < -0.01);
+    }
+
+    #[test]
     fn a_density_that_does_not_follow_its_potential_breaks_the_identity() {
         let (problem, [first, mut second]) = pair(1, 48, 0.0);
         second.flow.weights.reverse();

@@ -224,6 +224,9 @@ mod tests {
             let r2 = grid.squared_distance(grid.position(flat), [0.0; 3]);
             assert!((value[flat] - 0.25 * k * r2).abs() <= 8.0 * f64::EPSILON); // rounding
         }
+        // Negative control: a horizon longer by 1% misses the closed form by far more.
+        let late = hopf_lax(&grid, &phi, lambda, 1.01 * time).unwrap();
+        assert!((&late - &value).fold(0.0_f64, |a, b| a.max(b.abs())) > 1e-4);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! In time: [`stencil`], [`hamilton_jacobi`], [`continuity`] (its adjoint), [`time_solver`], [`energy_identity`].
 
 pub mod characteristics;
+mod circulant_cost;
 mod conditional_gradient;
 pub mod continuity;
 pub mod convergence;

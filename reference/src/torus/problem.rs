@@ -58,7 +58,8 @@ impl TorusProblem {
         let curvature = problem.line_curvature();
         if !(1e-280..1e280).contains(&curvature) {
             let ratio = parameters.lambda / parameters.horizon;
-            return Err(InvalidInput::new("lambda / horizon", ratio, "between 1e-270 and 1e270"));
+            let value = format!("{ratio:e}");
+            return Err(InvalidInput::new("lambda / horizon", value, "between 1e-270 and 1e270"));
         }
         Ok(problem)
     }

@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use ndarray::{Array2, ArrayD};
 
+use super::circulant_cost::CirculantCost;
 use super::grid::TorusGrid;
 use super::hopf_lax::{hopf_lax, hopf_lax_map};
 use super::lipschitz::envelope_with_apexes;
 use super::problem::{Termination, TorusProblem, TorusSolution};
 use crate::specification::InvalidInput;
-use crate::transport::{DenseCost, Outcome, SemiRelaxedOptions, semi_relaxed_transport};
+use crate::transport::{DenseCost, GroundCost, Outcome, SemiRelaxedOptions, semi_relaxed_transport};
 
 /// Largest cost matrix, in entries (two gibibytes).
 const LARGEST_COST: usize = 1 << 28;
@@ -71,10 +72,16 @@ pub fn solve_static(
         MiddlePoint::Node => problem.node_cost(),
         MiddlePoint::Continuum => problem.huber_cost(),
     };
-    let cost = Array2::from_shape_fn((rows.len(), columns.len()), |(i, j)| {
-        table.as_slice().expect("standard layout")[difference(&grid, columns[j], rows[i])]
-    });
-    let transport = semi_relaxed_transport(&DenseCost::new(cost)?, &p, &q, problem.kind, options)?;
+    let values = table.as_slice().expect("standard layout");
+    let circle = grid.dimension == 1 && columns.len() == grid.node_count();
+    let cost: Box<dyn GroundCost> = if circle {
+        Box::new(CirculantCost::new(values, rows.clone())?)
+    } else {
+        Box::new(DenseCost::new(Array2::from_shape_fn((rows.len(), columns.len()), |(i, j)| {
+            values[difference(&grid, columns[j], rows[i])]
+        }))?)
+    };
+    let transport = semi_relaxed_transport(cost.as_ref(), &p, &q, problem.kind, options)?;
 
     let potential = extended_potential(problem, &columns, &transport.potential);
     let initial_potential = match middle {

@@ -9,6 +9,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use proxflow::command::{exit_code, parse};
+
 /// The mean-field game on the torus: solvers and uniqueness experiments.
 #[derive(Debug, Parser)]
 #[command(name = "torus", version, after_help = "Example: torus uniqueness --out runs/uniqueness")]
@@ -26,10 +28,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Torus::parse().command {
+    let outcome = match parse::<Torus>("torus").command {
         Some(Command::Uniqueness(arguments)) => uniqueness::run(&arguments),
         Some(Command::Solve(arguments)) => solve::run(&arguments),
         None => uniqueness::run(&uniqueness::UniquenessArguments::default()),
     };
-    proxflow::command::exit_code("torus", outcome)
+    exit_code("torus", outcome)
 }

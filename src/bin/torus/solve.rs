@@ -1,7 +1,7 @@
 //! `torus solve`: one game, one solver, certified bounds.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
@@ -35,6 +35,7 @@ pub enum SolverName {
 /// Arguments of `torus solve`.
 #[derive(Debug, Clone, Args)]
 #[command(
+    allow_negative_numbers = true,
     after_help = "Example: torus solve --dim 2 --grid 256 --source bump --target mixture --solver dual \
                         --out runs/torus --json -"
 )]
@@ -129,6 +130,7 @@ pub fn run(arguments: &SolveArguments) -> Result<(), Failure> {
     if !(arguments.tolerance > 0.0 && arguments.tolerance.is_finite()) {
         return Err(InvalidInput::new("tolerance", arguments.tolerance, "finite and > 0").into());
     }
+    check_outputs(arguments)?;
     let (solution, hj_residual, continuity_residual) = solve(arguments, &problem)?;
     let report = Report {
         commit: COMMIT,
@@ -155,8 +157,6 @@ pub fn run(arguments: &SolveArguments) -> Result<(), Failure> {
         write_array(path, &solution.terminal_density)?;
     }
     if let Some(folder) = &arguments.out {
-        fs::create_dir_all(folder)
-            .map_err(|error| Failure::bad_input(folder.display(), error, "a folder that can be created"))?;
         write_array(&folder.join("potential.npy"), &solution.terminal_potential)?;
         write_array(&folder.join("initial-potential.npy"), &solution.initial_potential)?;
         write_array(&folder.join("terminal-density.npy"), &solution.terminal_density)?;
@@ -186,12 +186,33 @@ pub fn run(arguments: &SolveArguments) -> Result<(), Failure> {
             "relative gap {:.2e} is above --tolerance {:.2e} (the bounds are valid; {})",
             report.relative_gap,
             arguments.tolerance,
-            match solution.termination {
-                Termination::Floor => "a finer grid lowers it",
-                _ =>
+            match (arguments.solver, solution.termination) {
+                (SolverName::Pde, Termination::Budget) => "its Newton steps ran out",
+                (SolverName::Pde | SolverName::Static, _) => "rounding allows no smaller one",
+                (SolverName::Dual, Termination::Floor) => "a finer grid lowers it",
+                (SolverName::Dual, Termination::Gap | Termination::Budget) =>
                     "the iteration budget ran out; grids up to 48^2 or N = 4096 solve exactly with --solver static",
             }
         )));
+    }
+    Ok(())
+}
+
+/// Refuses outputs that cannot be written before any work is done.
+fn check_outputs(arguments: &SolveArguments) -> Result<(), Failure> {
+    let json = arguments.json.as_deref().filter(|target| *target != "-").map(Path::new);
+    let files = [arguments.potential.as_deref(), arguments.density.as_deref(), json];
+    let parents = files.into_iter().flatten().map(|file| match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    });
+    if let Some(folder) = &arguments.out {
+        fs::create_dir_all(folder)
+            .map_err(|error| Failure::bad_input(folder.display(), error, "a folder that can be created"))?;
+    }
+    for folder in parents.chain(arguments.out.as_deref()) {
+        tempfile::tempfile_in(folder)
+            .map_err(|error| Failure::bad_input(folder.display(), error, "a writable folder"))?;
     }
     Ok(())
 }
@@ -217,9 +238,14 @@ fn solve(arguments: &SolveArguments, problem: &TorusProblem) -> Result<(TorusSol
         SolverName::Pde => {
             let clock = Instant::now();
             let timed = TimeDependentProblem::from_torus(problem, arguments.viscosity)?;
-            let options =
-                TimeDependentOptions { tolerance: arguments.tolerance.min(1e-6), ..Default::default() };
-            let solved = timed.solve(&options)?;
+            let mut tolerance = arguments.tolerance.min(1e-6);
+            let solve = |tolerance| timed.solve(&TimeDependentOptions { tolerance, ..Default::default() });
+            let mut solved = solve(tolerance)?;
+            // The solver's tolerance is relative to 1 + |value|: a value near zero needs a smaller one.
+            if solved.gap() > arguments.tolerance * solved.upper.abs() {
+                tolerance = (0.5 * arguments.tolerance * solved.upper.abs()).max(1e-13);
+                solved = solve(tolerance)?;
+            }
             let scheme = timed.scheme();
             let hj = scheme.residual(&solved.potentials, HamiltonianSign::Equation);
             let continuity = scheme.continuity_residual(&solved.potentials, &solved.flow.weights);

@@ -10,9 +10,12 @@ use proxflow::command::Failure;
 use proxflow::picture::use_built_in_font;
 use proxflow_reference::torus::{TorusProblem, TorusSolution, hopf_lax_map};
 
-use crate::pictures::colour;
+use crate::pictures::cells::{cells, segments_on_torus};
 
 type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
+
+/// Room above the curves for the legend, as a multiple of their range.
+const HEADROOM: f64 = 1.3;
 
 /// Cells per side of a heat map: finer grids are averaged.
 const CELLS: usize = 128;
@@ -51,13 +54,13 @@ fn maps(
     densities: &[(&str, &ArrayD<f64>); 4],
     caption: &str,
 ) -> Result<(), String> {
-    let root = BitMapBackend::new(path, (1240, 400)).into_drawing_area();
+    let root = BitMapBackend::new(path, (1240, 362)).into_drawing_area();
     root.fill(&WHITE).map_err(text)?;
-    let body = root.titled(caption, ("sans-serif", 18)).map_err(text)?;
+    let body = root.margin(8, 0, 0, 0).titled(caption, ("sans-serif", 18)).map_err(text)?;
     for (area, (name, masses)) in body.split_evenly((1, 4)).iter().zip(densities) {
-        let (side, values) = coarsened(problem, masses, problem.grid.node_count() as f64);
+        let (edges, values) = coarsened(problem, masses, problem.grid.node_count() as f64);
         let highest = values.iter().fold(0.0_f64, |a, b| a.max(*b));
-        heat_map(area, &format!("{name}, max {highest:.3}"), side, &values, &[])?;
+        heat_map(area, &format!("{name}, 0 to {highest:.3}"), &edges, &values, &[])?;
     }
     root.present().map_err(text)
 }
@@ -70,15 +73,11 @@ fn characteristics(
 ) -> Result<(), String> {
     let root = BitMapBackend::new(path, (720, 780)).into_drawing_area();
     root.fill(&WHITE).map_err(text)?;
-    let body = root.titled(caption, ("sans-serif", 18)).map_err(text)?;
-    let (side, values) = coarsened(problem, &solution.terminal_potential, 1.0);
-    heat_map(
-        &body,
-        "terminal potential phi; lines from x (dot) to x(T)",
-        side,
-        &values,
-        &lines(problem, solution)?,
-    )?;
+    let body = root.margin(8, 0, 0, 0).titled(caption, ("sans-serif", 18)).map_err(text)?;
+    let (edges, values) = coarsened(problem, &solution.terminal_potential, 1.0);
+    let (low, high) = range(values.iter());
+    let title = format!("terminal potential phi, {low:.3} (dark) to {high:.3}; lines from x (dot) to x(T)");
+    heat_map(&body, &title, &edges, &values, &lines(problem, solution)?)?;
     root.present().map_err(text)
 }
 
@@ -88,7 +87,7 @@ fn lines(problem: &TorusProblem, solution: &TorusSolution) -> Result<Vec<[(f64, 
     let parameters = problem.parameters;
     let (_, nodes) = hopf_lax_map(&grid, &solution.terminal_potential, parameters.lambda, parameters.horizon)
         .map_err(text)?;
-    let stride = (grid.nodes_per_side / 18).max(1);
+    let stride = grid.nodes_per_side.div_ceil(18);
     let nearest = |d: f64| d - d.round();
     Ok(nodes
         .iter()
@@ -108,13 +107,11 @@ fn lines(problem: &TorusProblem, solution: &TorusSolution) -> Result<Vec<[(f64, 
 fn heat_map(
     area: &Area<'_>,
     caption: &str,
-    side: usize,
+    edges: &[f64],
     values: &[f64],
     lines: &[[(f64, f64); 2]],
 ) -> Result<(), String> {
-    let (low, high) = values
-        .iter()
-        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(*value), high.max(*value)));
+    let (low, high) = range(values.iter());
     let low = if lines.is_empty() { 0.0 } else { low };
     let mut chart = ChartBuilder::on(area)
         .caption(caption, ("sans-serif", 16))
@@ -124,15 +121,15 @@ fn heat_map(
         .build_cartesian_2d(0.0..1.0, 0.0..1.0)
         .map_err(text)?;
     chart.configure_mesh().disable_mesh().x_labels(5).y_labels(5).draw().map_err(text)?;
-    let h = 1.0 / side as f64;
-    let cells = values.iter().enumerate().map(|(flat, value)| {
-        let (x, y) = ((flat / side) as f64 * h, (flat % side) as f64 * h);
-        let shade = colour((value - low) / (high - low).max(f64::MIN_POSITIVE));
-        Rectangle::new([(x, y), (x + h, y + h)], shade.filled())
-    });
-    chart.draw_series(cells).map_err(text)?;
+    // The first strip continues behind the last one: the square is a torus.
+    let side = edges.len() - 2;
+    let share =
+        |i: usize, j: usize| (values[i % side * side + j % side] - low) / (high - low).max(f64::MIN_POSITIVE);
+    chart.draw_series(cells(edges, edges, share)).map_err(text)?;
     for line in lines {
-        chart.draw_series(LineSeries::new(*line, WHITE.stroke_width(1))).map_err(text)?;
+        for part in segments_on_torus(line[0], line[1], 1.0, true) {
+            chart.draw_series(LineSeries::new(part, WHITE.stroke_width(1))).map_err(text)?;
+        }
     }
     chart
         .draw_series(lines.iter().map(|line| Circle::new(line[0], 2, RGBColor(214, 60, 36).filled())))
@@ -140,8 +137,9 @@ fn heat_map(
     Ok(())
 }
 
-/// Block means (times `scale`) of the middle slice on at most [`CELLS`] cells per side.
-fn coarsened(problem: &TorusProblem, values: &ArrayD<f64>, scale: f64) -> (usize, Vec<f64>) {
+/// Block means (times `scale`) of the middle slice on at most [`CELLS`] cells per side, and the edges of the cells: each
+/// reaches half a spacing beyond its nodes.
+fn coarsened(problem: &TorusProblem, values: &ArrayD<f64>, scale: f64) -> (Vec<f64>, Vec<f64>) {
     let n = problem.grid.nodes_per_side;
     let block = n.div_ceil(CELLS);
     let side = n.div_ceil(block);
@@ -154,7 +152,9 @@ fn coarsened(problem: &TorusProblem, values: &ArrayD<f64>, scale: f64) -> (usize
             *cell = (cell.0 + value, cell.1 + 1.0);
         }
     }
-    (side, sums.iter().map(|(sum, count)| scale * sum / count).collect())
+    let inner = (1..=side).map(|k| (((k * block) as f64 - 0.5) / n as f64).min(1.0));
+    let edges = std::iter::once(0.0).chain(inner).chain(std::iter::once(1.0)).collect();
+    (edges, sums.iter().map(|(sum, count)| scale * sum / count).collect())
 }
 
 fn curves(
@@ -172,24 +172,44 @@ fn curves(
         .margin(12)
         .x_label_area_size(36)
         .y_label_area_size(52)
-        .build_cartesian_2d(0.0..1.0, 0.0..1.05 * highest)
+        .build_cartesian_2d(0.0..1.0, 0.0..HEADROOM * highest)
         .map_err(text)?;
-    chart.configure_mesh().x_desc("x").y_desc("density").draw().map_err(text)?;
-    let colours =
-        [RGBColor(90, 90, 90), RGBColor(31, 119, 180), RGBColor(44, 160, 44), RGBColor(214, 60, 36)];
-    for ((name, masses), shade) in densities.iter().zip(colours) {
-        let points = masses.iter().enumerate().map(|(i, mass)| (i as f64 / n as f64, mass * n as f64));
+    chart.configure_mesh().light_line_style(WHITE).x_desc("x").y_desc("density").draw().map_err(text)?;
+    // rho_T is drawn wider than eta, which covers it where W1 moves nothing.
+    let styles = [
+        RGBColor(90, 90, 90).stroke_width(2),
+        RGBColor(31, 119, 180).stroke_width(5),
+        RGBColor(44, 160, 44).stroke_width(2),
+        RGBColor(214, 60, 36).stroke_width(2),
+    ];
+    for ((name, masses), style) in densities.iter().zip(styles) {
+        let points = closed(masses).into_iter().map(|(x, mass)| (x, mass * n as f64));
         chart
-            .draw_series(LineSeries::new(points, shade.stroke_width(2)))
+            .draw_series(LineSeries::new(points, style))
             .map_err(text)?
             .label(*name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], shade.stroke_width(2)));
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
     }
-    chart.configure_series_labels().background_style(WHITE).border_style(BLACK).draw().map_err(text)?;
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE.mix(0.8))
+        .draw()
+        .map_err(text)?;
     root.present().map_err(text)
 }
 
-/// Characteristics in space-time, shaded by the mass they carry.
+/// Values at the nodes and at `x = 1`, where the circle closes.
+fn closed(values: &ArrayD<f64>) -> Vec<(f64, f64)> {
+    let n = values.len();
+    (0..=n).zip(values.iter().cycle()).map(|(i, value)| (i as f64 / n as f64, *value)).collect()
+}
+
+fn range<'a>(values: impl Iterator<Item = &'a f64>) -> (f64, f64) {
+    values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(*value), high.max(*value)))
+}
+
+/// Characteristics in space-time above the potentials.
 fn space_time(
     path: &Path,
     problem: &TorusProblem,
@@ -203,7 +223,7 @@ fn space_time(
         .map_err(text)?;
     let root = BitMapBackend::new(path, (900, 720)).into_drawing_area();
     root.fill(&WHITE).map_err(text)?;
-    let body = root.titled(caption, ("sans-serif", 18)).map_err(text)?;
+    let body = root.margin(8, 0, 0, 0).titled(caption, ("sans-serif", 18)).map_err(text)?;
     let (top, bottom) = body.split_vertically(330);
     let mut chart = ChartBuilder::on(&top)
         .caption("characteristics x(t)", ("sans-serif", 16))
@@ -218,46 +238,36 @@ fn space_time(
         let start = x as f64 / n as f64;
         let step = nodes[x] as f64 / n as f64 - start;
         let end = start + step - step.round();
-        // A line across the seam is drawn twice, once from each side.
-        for shift in [-1.0, 0.0, 1.0] {
-            let (a, b) = (start + shift, end + shift);
-            if a.max(b) >= 0.0 && a.min(b) <= 1.0 {
-                let inside = |x: f64| x.clamp(0.0, 1.0);
-                let time = |x: f64| {
-                    if (b - a).abs() < 1e-12 { 0.0 } else { (inside(x) - a) / (b - a) * parameters.horizon }
-                };
-                let (t0, t1) =
-                    if (b - a).abs() < 1e-12 { (0.0, parameters.horizon) } else { (time(a), time(b)) };
-                let line = [(inside(a), t0), (inside(b), t1)];
-                chart
-                    .draw_series(LineSeries::new(line, RGBColor(31, 119, 180).stroke_width(1)))
-                    .map_err(text)?;
-            }
+        for part in segments_on_torus((start, 0.0), (end, parameters.horizon), parameters.horizon, false) {
+            chart.draw_series(LineSeries::new(part, RGBColor(31, 119, 180).stroke_width(1))).map_err(text)?;
         }
     }
     let fields = [
         ("phi = U(., T)", &solution.terminal_potential, RGBColor(214, 60, 36)),
         ("U(., 0)", &solution.initial_potential, RGBColor(31, 119, 180)),
     ];
-    let values = || fields.iter().flat_map(|(_, field, _)| field.iter());
-    let (low, high) = values().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(*v), b.max(*v)));
+    let (low, high) = range(fields.iter().flat_map(|(_, field, _)| field.iter()));
     let margin = 0.05 * (high - low).max(1e-12);
     let mut chart = ChartBuilder::on(&bottom)
         .caption("potentials", ("sans-serif", 16))
         .margin(10)
         .x_label_area_size(30)
         .y_label_area_size(60)
-        .build_cartesian_2d(0.0..1.0, low - margin..high + margin)
+        .build_cartesian_2d(0.0..1.0, low - margin..low + HEADROOM * (high - low).max(1e-12))
         .map_err(text)?;
-    chart.configure_mesh().x_desc("x").draw().map_err(text)?;
+    chart.configure_mesh().light_line_style(WHITE).x_desc("x").draw().map_err(text)?;
     for (name, field, shade) in fields {
-        let points = field.iter().enumerate().map(|(i, value)| (i as f64 / n as f64, *value));
         chart
-            .draw_series(LineSeries::new(points, shade.stroke_width(2)))
+            .draw_series(LineSeries::new(closed(field), shade.stroke_width(2)))
             .map_err(text)?
             .label(name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], shade.stroke_width(2)));
     }
-    chart.configure_series_labels().background_style(WHITE).border_style(BLACK).draw().map_err(text)?;
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE.mix(0.8))
+        .draw()
+        .map_err(text)?;
     root.present().map_err(text)
 }
