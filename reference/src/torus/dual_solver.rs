@@ -25,8 +25,8 @@ use super::transfer::prolong_values;
 use super::vector::{add_scaled, dot, update};
 use crate::specification::{DivergenceKind, InvalidInput};
 
-/// When to stop.
-#[derive(Debug, Clone, Copy)]
+/// Where to start and when to stop.
+#[derive(Debug, Clone)]
 pub struct DualOptions {
     /// Stop when `upper - lower <= relative_gap * |upper|`.
     pub relative_gap: f64,
@@ -36,12 +36,14 @@ pub struct DualOptions {
     pub mixing_steps: usize,
     /// Start from coarser grids, or from `phi = 0` on this one.
     pub coarse_to_fine: bool,
+    /// Start from this potential: one value for each node in C order. No coarser grid is used then.
+    pub start: Option<Vec<f64>>,
 }
 
 impl Default for DualOptions {
     /// Gap 1e-4, 40 Newton steps, 100 mixing steps, coarse to fine.
     fn default() -> Self {
-        Self { relative_gap: 1e-4, iterations: 40, mixing_steps: 100, coarse_to_fine: true }
+        Self { relative_gap: 1e-4, iterations: 40, mixing_steps: 100, coarse_to_fine: true, start: None }
     }
 }
 
@@ -92,19 +94,28 @@ pub fn solve_dual_observed(
     if options.relative_gap.is_nan() || options.relative_gap < 0.0 {
         return Err(InvalidInput::new("relative_gap", options.relative_gap, ">= 0"));
     }
+    if let Some(start) = &options.start {
+        let start = ArrayD::from_shape_vec(problem.grid.shape(), start.clone())
+            .map_err(|error| InvalidInput::new("start", error, "one value for each node"))?;
+        problem.grid.require_potential("start", &start)?;
+    }
     let started = Instant::now();
     let level = Level::of(problem);
     if level.target.contains(&0.0) {
         return Ok(mixed_solution(&level, None, options, started));
     }
     let mut levels = vec![level];
-    while options.coarse_to_fine && levels[levels.len() - 1].grid.nodes_per_side >= 2 * COARSEST {
+    while options.coarse_to_fine
+        && options.start.is_none()
+        && levels[levels.len() - 1].grid.nodes_per_side >= 2 * COARSEST
+    {
         match levels[levels.len() - 1].coarser() {
             Some(level) => levels.push(level),
             None => break,
         }
     }
-    let mut phi = vec![0.0; levels[levels.len() - 1].grid.node_count()];
+    let node_count = levels[levels.len() - 1].grid.node_count();
+    let mut phi = options.start.clone().unwrap_or_else(|| vec![0.0; node_count]);
     let finest = levels.remove(0);
     while let Some(level) = levels.pop() {
         let grid = level.grid;
@@ -332,6 +343,8 @@ mod tests {
     use crate::specification::ProximalParameters;
     use crate::torus::{MiddlePoint, NamedDensity, solve_static};
     use crate::transport::SemiRelaxedOptions;
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
 
     fn problem(
         (dimension, n): (usize, usize),
@@ -373,6 +386,22 @@ mod tests {
             if large.relative_gap() < 0.05 {
                 assert!(solve(&other, 0.0).lower > exact.upper, "{densities:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_random_start_reaches_the_same_bounds_and_a_bad_one_is_refused() {
+        let problem = problem((2, 32), (NamedDensity::Bump, NamedDensity::Mixture), (10.0, 1.0, 1.0));
+        let from_zero = solve(&problem, 0.0);
+        let mut rng = ChaCha8Rng::seed_from_u64(9);
+        let start = (0..1024).map(|_| rng.random_range(-0.2..0.2)).collect();
+        let options = DualOptions { relative_gap: 0.0, start: Some(start), ..DualOptions::default() };
+        let from_random = solve_dual(&problem, &options).unwrap();
+        assert!(from_random.upper >= from_zero.lower && from_random.lower <= from_zero.upper);
+        assert!(from_random.gap() < 1.5 * from_zero.gap(), "{} {}", from_random.gap(), from_zero.gap());
+        for bad in [vec![0.0; 1023], vec![f64::NAN; 1024]] {
+            let options = DualOptions { start: Some(bad), ..DualOptions::default() };
+            assert!(solve_dual(&problem, &options).unwrap_err().to_string().contains("start"));
         }
     }
 
