@@ -17,6 +17,7 @@ fn main() -> Result<(), InvalidInput> {
         (argument(0, "bump").parse()?, argument(1, "mixture").parse()?);
     let parameters = ProximalParameters::new(number(2, "10")?, number(3, "1")?, number(4, "1")?)?;
     let relative_gap = number(5, "0")?;
+    let refinements = std::env::var("REFINE").map_or(0, |text| text.parse().unwrap_or(0));
     let sides = if arguments.len() > 6 {
         &arguments[6..]
     } else {
@@ -34,7 +35,7 @@ fn main() -> Result<(), InvalidInput> {
             parameters,
             DivergenceKind::KullbackLeibler,
         )?;
-        let options = DualOptions { relative_gap, ..DualOptions::default() };
+        let options = DualOptions { relative_gap, refinements, ..DualOptions::default() };
         let (mut seconds, mut products) = (0.0, 0);
         let solved = solve_dual_observed(&problem, &options, &mut |step| {
             if step.nodes_per_side == side {

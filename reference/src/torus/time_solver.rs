@@ -23,7 +23,7 @@ use ndarray_linalg::{FactorizeC, SolveC, UPLO};
 use super::continuity::DensityFlow;
 use super::hamilton_jacobi::HamiltonJacobiScheme;
 use super::lipschitz_barrier as barrier;
-use super::problem::{Termination, TorusProblem, TorusSolution};
+use super::problem::{BoundedProblem, Termination, TorusProblem, TorusSolution};
 use super::stencil::Stencil;
 use super::value_curvature::dense_curvature;
 use crate::divergence::{Cumulant, Generator, generalised_cumulant};
@@ -448,6 +448,7 @@ impl TimeDependentSolution {
             ArrayD::from_shape_vec(problem.grid.shape(), values.to_vec()).expect("one value for each node")
         };
         TorusSolution {
+            bounded: BoundedProblem::Scheme,
             lower: self.lower,
             upper: self.upper,
             terminal_potential: field(self.terminal_potential()),

@@ -1,0 +1,81 @@
+//! Loops over the nodes of the torus with their nearest neighbours along each axis, line by line and in parallel.
+
+use rayon::prelude::*;
+
+use super::grid::TorusGrid;
+use super::hopf_lax::LINES_PER_TASK;
+
+/// For each axis the C-order indices of the neighbours behind and ahead.
+pub(crate) type Around = [[usize; 2]; 3];
+
+/// Calls `visit(node, neighbours, value)` for every node, `values` holding one entry for each.
+pub(crate) fn for_each_node<T: Send>(
+    grid: &TorusGrid,
+    values: &mut [T],
+    visit: impl Fn(usize, &Around, &mut T) + Sync,
+) {
+    for_each_record(grid, values, 1, |node, around, record| visit(node, around, &mut record[0]));
+}
+
+/// Calls `fill(node, slopes, record)` for every node: `slopes[axis] = [backward, forward]` difference quotients of `field`
+/// and `size` entries of `out` for each node. An empty field has slope 0.
+pub(crate) fn fill_nodes<T: Send>(
+    grid: &TorusGrid,
+    field: &[f64],
+    out: &mut [T],
+    size: usize,
+    fill: impl Fn(usize, [[f64; 2]; 3], &mut [T]) + Sync,
+) {
+    if field.is_empty() {
+        return for_each_record(grid, out, size, |node, _, record| fill(node, [[0.0; 2]; 3], record));
+    }
+    let scale = grid.nodes_per_side as f64;
+    for_each_record(grid, out, size, |node, around, record| {
+        let mut slopes = [[0.0; 2]; 3];
+        for (slope, [back, ahead]) in slopes.iter_mut().zip(&around[..grid.dimension]) {
+            *slope = [scale * (field[node] - field[*back]), scale * (field[*ahead] - field[node])];
+        }
+        fill(node, slopes, record);
+    });
+}
+
+/// The neighbours of one node.
+pub(crate) fn around(grid: &TorusGrid, node: usize) -> Around {
+    let n = grid.nodes_per_side;
+    let mut around = [[node; 2]; 3];
+    let mut stride = 1;
+    for axis in (0..grid.dimension).rev() {
+        let index = node / stride % n;
+        let back = if index == 0 { node + (n - 1) * stride } else { node - stride };
+        let ahead = if index + 1 == n { node - (n - 1) * stride } else { node + stride };
+        around[axis] = [back, ahead];
+        stride *= n;
+    }
+    around
+}
+
+fn for_each_record<T: Send>(
+    grid: &TorusGrid,
+    out: &mut [T],
+    size: usize,
+    visit: impl Fn(usize, &Around, &mut [T]) + Sync,
+) {
+    let (n, last) = (grid.nodes_per_side, grid.dimension - 1);
+    out.par_chunks_mut(n * size).with_min_len(LINES_PER_TASK).enumerate().for_each(|(line, records)| {
+        let first = line * n;
+        let line_start = around(grid, first);
+        for (column, record) in records.chunks_mut(size).enumerate() {
+            let node = first + column;
+            let mut here = line_start;
+            for side in &mut here[..last] {
+                side[0] += column;
+                side[1] += column;
+            }
+            here[last] = [
+                if column == 0 { first + n - 1 } else { node - 1 },
+                if column + 1 == n { first } else { node + 1 },
+            ];
+            visit(node, &here, record);
+        }
+    });
+}
