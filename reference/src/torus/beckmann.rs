@@ -12,7 +12,7 @@
 use rayon::prelude::*;
 
 use super::grid::TorusGrid;
-use super::neighbours::for_each_node;
+use super::neighbours::{Around, for_each_node};
 use super::spectral::SpectralSolver;
 
 /// `f`, for every axis the flux from node `i` to the next one.
@@ -25,12 +25,23 @@ pub(crate) struct EdgeFlux {
 impl EdgeFlux {
     /// `value(axis, node, next node)` on every edge.
     pub(crate) fn from_edges(grid: TorusGrid, value: impl Fn(usize, usize, usize) -> f64 + Sync) -> Self {
+        Self::from_nodes(grid, |axis, node, around| value(axis, node, around[axis][1]))
+    }
+
+    /// `value(axis, node, neighbours of the node)` on the edge ahead of every node.
+    pub(crate) fn from_nodes(grid: TorusGrid, value: impl Fn(usize, usize, &Around) -> f64 + Sync) -> Self {
         let component = |axis: usize| {
             let mut values = vec![0.0; grid.node_count()];
-            for_each_node(&grid, &mut values, |node, around, out| *out = value(axis, node, around[axis][1]));
+            for_each_node(&grid, &mut values, |node, around, out| *out = value(axis, node, around));
             values
         };
         Self { grid, components: (0..grid.dimension).map(component).collect() }
+    }
+
+    /// The value on the edge along `axis` ahead of `node`.
+    #[inline(always)]
+    pub(crate) fn at(&self, axis: usize, node: usize) -> f64 {
+        self.components[axis][node]
     }
 
     /// No flux.
@@ -40,9 +51,22 @@ impl EdgeFlux {
 
     /// `out <- div f`: what leaves each node minus what enters it.
     pub(crate) fn divergence(&self, out: &mut [f64]) {
+        out.fill(0.0);
+        self.add_divergence(1.0, out);
+    }
+
+    /// `out <- out + scale div f`.
+    pub(crate) fn add_divergence(&self, scale: f64, out: &mut [f64]) {
         for_each_node(&self.grid, out, |node, around, out| {
-            *out = self.components.iter().zip(around).map(|(f, [back, _])| f[node] - f[*back]).sum();
+            let terms = self.components.iter().zip(around).map(|(f, [back, _])| f[node] - f[*back]);
+            *out += scale * terms.sum::<f64>();
         });
+    }
+
+    /// `f` the other way.
+    pub(crate) fn reversed(mut self) -> Self {
+        self.components.iter_mut().flatten().for_each(|f| *f = -*f);
+        self
     }
 
     /// Adds the gradient flux with divergence `source` (sum 0): `-(chi_next - chi)` with `-h^2 Laplacian chi = source`.
@@ -138,17 +162,23 @@ mod tests {
             for (d, s) in divergence.iter().zip(&source) {
                 assert!((d - s).abs() < 1e-12); // rounding
             }
-            let rho: Vec<f64> = NamedDensity::Bump.on(&grid).into_iter().collect();
+            // On less than half of the torus, a translation is optimal: a linear potential over the support proves it.
+            let rho: Vec<f64> =
+                (0..grid.node_count())
+                    .map(|node| {
+                        if (2..=4).contains(&grid.multi_index(node)[0]) && node % 3 == 0 { 1.0 } else { 0.0 }
+                    })
+                    .collect();
             let (straight, eta) = translation(grid, &rho, 0, 1);
             let mut wanted = vec![0.0; rho.len()];
             wanted.iter_mut().zip(rho.iter().zip(&eta)).for_each(|(w, (rho, eta))| *w = rho - eta);
             let mut flux = EdgeFlux::zero(grid);
             flux.add_gradient_flux(&mut SpectralSolver::new(grid), &wanted);
             flux.subtract_median();
-            // A translation by one spacing is optimal, so no other flux costs less; in 1-D the median reaches it.
-            assert!(flux.cost() >= straight.cost() - 1e-14); // rounding
+            // No other flux costs less; in 1-D the median reaches it.
+            assert!(flux.cost() >= straight.cost() - 1e-13); // rounding
             if dimension == 1 {
-                assert!(flux.cost() <= straight.cost() + 1e-14); // rounding
+                assert!(flux.cost() <= straight.cost() + 1e-13); // rounding
             }
         }
     }

@@ -9,6 +9,9 @@ use super::problem::TorusProblem;
 use super::transfer::{averaged, coarser, prolong_fields, restrict_masses};
 use super::vector::{dot, kullback_leibler, maximum, sum_pairs, update};
 
+/// The binomial step `(1, 2, 1)/4`, from its middle.
+const BINOMIAL: [f64; 2] = [0.5, 0.25];
+
 /// Masses and parameters on one grid.
 pub(crate) struct Level {
     pub grid: TorusGrid,
@@ -139,7 +142,7 @@ impl Level {
         let mut best = point(cost, marginal.to_vec());
         loop {
             let cost = best.kinetic_cost + 0.5 * self.curvature() * self.grid.dimension as f64;
-            let next = point(cost, averaged(&self.grid, &best.terminal, 0.25));
+            let next = point(cost, averaged(&self.grid, &best.terminal, &BINOMIAL));
             if next.value() < best.value() {
                 best = next;
             } else {

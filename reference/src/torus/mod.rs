@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`grid`], [`densities`], [`envelope`] (one line), [`mod@hopf_lax`] (all axes), [`lipschitz`].
 //! Static: [`problem`], [`static_solver`], [`dual_solver`] and its parts: `smooth_dual`, `newton_direction`, `ascent`, `level`;
-//! under an active Lipschitz cap `slope_cap`, `beckmann`, `continuum_bounds`, `capped_ascent`.
+//! under an active Lipschitz cap `control_slopes`, `slope_cap`, `beckmann`, `continuum_bounds`, `capped_ascent`.
 //! In time: [`stencil`], [`hamilton_jacobi`], [`continuity`] (its adjoint), [`time_solver`], [`energy_identity`].
 
 mod ascent;
@@ -11,6 +11,7 @@ mod capped_ascent;
 pub mod characteristics;
 pub mod continuity;
 mod continuum_bounds;
+mod control_slopes;
 pub mod convergence;
 pub mod densities;
 pub mod dual_solver;

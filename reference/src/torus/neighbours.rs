@@ -17,28 +17,6 @@ pub(crate) fn for_each_node<T: Send>(
     for_each_record(grid, values, 1, |node, around, record| visit(node, around, &mut record[0]));
 }
 
-/// Calls `fill(node, slopes, record)` for every node: `slopes[axis] = [backward, forward]` difference quotients of `field`
-/// and `size` entries of `out` for each node. An empty field has slope 0.
-pub(crate) fn fill_nodes<T: Send>(
-    grid: &TorusGrid,
-    field: &[f64],
-    out: &mut [T],
-    size: usize,
-    fill: impl Fn(usize, [[f64; 2]; 3], &mut [T]) + Sync,
-) {
-    if field.is_empty() {
-        return for_each_record(grid, out, size, |node, _, record| fill(node, [[0.0; 2]; 3], record));
-    }
-    let scale = grid.nodes_per_side as f64;
-    for_each_record(grid, out, size, |node, around, record| {
-        let mut slopes = [[0.0; 2]; 3];
-        for (slope, [back, ahead]) in slopes.iter_mut().zip(&around[..grid.dimension]) {
-            *slope = [scale * (field[node] - field[*back]), scale * (field[*ahead] - field[node])];
-        }
-        fill(node, slopes, record);
-    });
-}
-
 /// The neighbours of one node.
 pub(crate) fn around(grid: &TorusGrid, node: usize) -> Around {
     let n = grid.nodes_per_side;
@@ -54,7 +32,8 @@ pub(crate) fn around(grid: &TorusGrid, node: usize) -> Around {
     around
 }
 
-fn for_each_record<T: Send>(
+/// Calls `visit(node, neighbours, record)` for every node, `out` holding `size` entries for each.
+pub(crate) fn for_each_record<T: Send>(
     grid: &TorusGrid,
     out: &mut [T],
     size: usize,

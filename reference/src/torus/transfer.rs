@@ -83,15 +83,18 @@ pub(crate) fn prolong_fields(coarse: &TorusGrid, fields: &[f64], components: usi
     current
 }
 
-/// `values` averaged with weights `(side, 1 - 2 side, side)` along every axis.
-pub(crate) fn averaged(grid: &TorusGrid, values: &[f64], side: f64) -> Vec<f64> {
+/// `values` averaged along every axis with weights `kernel[0]` at the node and `kernel[k]` at distance `k` on both sides.
+pub(crate) fn averaged(grid: &TorusGrid, values: &[f64], kernel: &[f64]) -> Vec<f64> {
     let n = grid.nodes_per_side;
     let mut current = values.to_vec();
     let mut scratch = vec![0.0; values.len()];
     for _ in 0..grid.dimension {
         transform_lines(grid, &current, &mut scratch, |_, line, out| {
-            for j in 0..n {
-                out[j] = (1.0 - 2.0 * side) * line[j] + side * (line[(j + 1) % n] + line[(j + n - 1) % n]);
+            for (j, out) in out.iter_mut().enumerate() {
+                *out = kernel[0] * line[j];
+                for (distance, weight) in kernel.iter().enumerate().skip(1) {
+                    *out += weight * (line[(j + distance) % n] + line[(j + distance * (n - 1)) % n]);
+                }
             }
         });
         rotate_axes(&scratch, n, &mut current);
