@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Semi-relaxed transport (KL, c = |x - z|, dimension 8) by this project, POT and clarabel on the same instances.
 
-Every method is judged alike: from its plan G (rows rescaled to p) and its potential psi, numpy computes
+This project prints its own certificate. Every peer is judged by the same bounds: from its plan G (rows rescaled to p) and its
+potential psi, numpy computes
     upper = <c, G> + KL(G^T 1 | q),    lower = sum_i p_i min_j (c_ij + psi_j) - ln sum_j q_j exp(psi_j),
 and prints their difference beside the time, wall-clock and processor. Where a method gives no potential, psi = ln(G^T 1 / q)
 is used. Peers run in processes of their own, stopped after --limit processor seconds: not to answer is a result too.
