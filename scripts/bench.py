@@ -25,22 +25,29 @@ def environment():
     return python
 
 
-def number(command):
-    output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    return float(output.stdout.split()[-1])
+def timed(command):
+    """The last number that a command prints, and its peak memory in MiB."""
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    text = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    unit = 1024**2 if sys.platform == "darwin" else 1024  # bytes there, kibibytes elsewhere
+    return float(text.split()[-1]), usage.ru_maxrss / unit
 
 
 def training_step(python, device, rounds):
-    """Median seconds per outer step, ours and the peer's in turn."""
+    """Median seconds per outer step and peak memory, ours and the peer's in turn."""
     subprocess.run(["cargo", "build", "--release", "-q", "-p", "proxflow-gpu", "--example", "seconds_per_step"], cwd=ROOT, check=True)
     ours = [str(ROOT / "target" / "release" / "examples" / "seconds_per_step"), device, "8"]
     peer = [str(python), str(ROOT / "scripts" / "peers" / "torch_eager.py"), "--device", device, "--iterations", "8"]
-    pairs = [(number(ours), number(peer)) for _ in range(rounds)]
-    ratios = sorted(theirs / mine for mine, theirs in pairs)
-    print(f"\ntraining step, published MNIST set-up, {device}, {os.cpu_count()} cores, {rounds} rounds (seconds per outer step)")
-    print(f"{'round':>6}{'proxflow':>12}{'PyTorch eager':>16}{'ratio':>8}")
-    for index, (mine, theirs) in enumerate(pairs):
-        print(f"{index:>6}{mine:>12.3f}{theirs:>16.3f}{theirs / mine:>8.2f}")
+    pairs = [(timed(ours), timed(peer)) for _ in range(rounds)]
+    print(f"\ntraining step, published MNIST set-up, {device}, {os.cpu_count()} cores, {rounds} rounds")
+    print(f"{'round':>6}{'proxflow s/step':>17}{'MiB':>7}{'PyTorch eager s/step':>22}{'MiB':>7}{'ratio':>7}")
+    for index, ((mine, memory), (theirs, their_memory)) in enumerate(pairs):
+        print(f"{index:>6}{mine:>17.3f}{memory:>7.0f}{theirs:>22.3f}{their_memory:>7.0f}{theirs / mine:>7.2f}")
+    ratios = sorted(theirs / mine for (mine, _), (theirs, _) in pairs)
     print(f"median ratio {ratios[len(ratios) // 2]:.2f}")
 
 

@@ -6,6 +6,7 @@ mod common;
 use common::{CERTIFIED, KINDS, Measure, any_kind, divergence, dual_objective, measure, scale};
 use ndarray::{Array2, array};
 use proptest::prelude::*;
+use proxflow_reference::DivergenceKind;
 use proxflow_reference::divergence::{Generator, LipschitzRegularisedDivergence};
 
 proptest! {
@@ -57,6 +58,24 @@ proptest! {
         let gaps = (one.upper - at(&first, &two)) + (two.upper - at(&second, &one));
         prop_assert!((gap - gaps).abs() <= CERTIFIED * scale(gap), "{kind} {gap} {gaps}");
         prop_assert!(gap >= -CERTIFIED * scale(gap), "{kind} {gap}");
+    }
+}
+
+#[test]
+fn an_idle_data_atom_bounds_the_potential_by_the_price_of_its_first_mass_only() {
+    // All mass sits at 0; the atom at 10 receives none. Towards it the derivative is f'(0) - phi(0): of all optimal potentials
+    // the largest. The smallest, phi(0) - 10 there, would be off by more than 7.
+    let p = Measure::new(array![[0.0]], vec![1.0]);
+    let q = Measure::new(array![[0.0], [10.0]], vec![0.5, 0.5]);
+    let direction = Measure::new(array![[10.0]], vec![1.0]);
+    for kind in [DivergenceKind::Alpha(1.5), DivergenceKind::Alpha(3.0), DivergenceKind::ChiSquared] {
+        let solved = divergence(&p, &q, kind, 1.0);
+        assert_eq!(solved.intermediate[1], 0.0, "{kind}");
+        let mean = |of: &Measure| solved.expected_potential(of.points.view(), Some(&of.weights)).unwrap();
+        let slope = mean(&direction) - mean(&p);
+        let quotient = (divergence(&p.mixed(&direction, 1e-6), &q, kind, 1.0).upper - solved.upper) / 1e-6;
+        // f' varies by (2e)^(a-1) over the step: 3e-3 at a = 1.5; rounding 1e-5.
+        assert!((quotient - slope).abs() < 1e-2, "{kind} {quotient} {slope}");
     }
 }
 

@@ -70,7 +70,9 @@ impl DenseCost {
         if let Some(((i, j), value)) = matrix.indexed_iter().find(|(_, value)| !value.is_finite()) {
             return Err(InvalidInput::new(format!("cost[{i}, {j}]"), value, "finite"));
         }
-        Ok(Self { matrix: matrix.as_standard_layout().into_owned() })
+        // A matrix in rows is taken as it is: no second copy of what may fill most of the memory.
+        let rows = matrix.is_standard_layout();
+        Ok(Self { matrix: if rows { matrix } else { matrix.as_standard_layout().into_owned() } })
     }
 
     /// The matrix, shape `(n, m)`.
