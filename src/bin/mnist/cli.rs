@@ -25,7 +25,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Train (the default).
-    Train(configuration::Arguments),
+    Train(Box<configuration::Arguments>),
     /// Measure the optimality indicators of a checkpoint, each with its standard error.
     Evaluate(evaluate::Arguments),
     /// Generate images from a checkpoint.
@@ -37,7 +37,7 @@ pub fn run() -> Result<(), Failure> {
     let cli: Cli = parse("mnist");
     match cli.command {
         None => train::run(cli.train),
-        Some(Command::Train(arguments)) => train::run(arguments),
+        Some(Command::Train(arguments)) => train::run(*arguments),
         Some(Command::Evaluate(arguments)) => evaluate::run(arguments),
         Some(Command::Sample(arguments)) => sample::run(arguments),
     }
