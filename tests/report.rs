@@ -226,11 +226,13 @@ struct Seen {
 
 /// Opens `page` on a screen of `width`; a script at its end reports what it finds.
 fn open(browser: &Path, folder: &Path, page: &str, width: u32) -> Seen {
+    // A headless window is at least 500 wide; narrower screens are the same layout in a narrower body.
     let probe = "<script>addEventListener('load', () => { const all = [...document.images]; \
                  const good = all.filter(image => image.complete && image.naturalWidth > 0); \
-                 const root = document.documentElement; \
-                 root.dataset.loaded = good.length + ' of ' + all.length; \
-                 root.dataset.overflow = root.scrollWidth - innerWidth; });</script></body>";
+                 document.documentElement.dataset.loaded = good.length + ' of ' + all.length; \
+                 document.body.style.width = 'WIDTHpx'; \
+                 document.documentElement.dataset.overflow = document.body.scrollWidth - WIDTH; });</script></body>";
+    let probe = &probe.replace("WIDTH", &width.to_string());
     let path = folder.join("opened.html");
     std::fs::write(&path, page.replace("</body>", probe)).unwrap();
     let profile = tempfile::tempdir().unwrap();
