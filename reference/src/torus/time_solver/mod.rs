@@ -4,7 +4,7 @@
 //!
 //! `max_phi { <rho_0, U^0[phi]> - Lambda_pi(phi) : |D phi| <= 1 }`     (for KL, `Lambda_pi(phi) = ln E_pi e^phi`)
 //!
-//! Primal, over walks of [`super::continuity`] from `rho_0` to `rho_T` and fluxes of [`super::lipschitz_barrier`]:
+//! Primal, over walks of [`crate::torus::continuity`] from `rho_0` to `rho_T` and fluxes of [`crate::torus::lipschitz_barrier`]:
 //!
 //! `min { kinetic energy + D_f(rho_T - D^T m | pi) + sum_i |m_i|_2 }`.
 //!

@@ -24,7 +24,7 @@ pub struct TimeDependentSolution {
     pub flow: DensityFlow,
     /// `eta = grad Lambda_pi(phi)`; for KL `pi e^phi / Z`.
     pub intermediate: Vec<f64>,
-    /// Beckmann flux from `rho_T` to `eta`, one field per axis (units of [`super::lipschitz_barrier`]).
+    /// Beckmann flux from `rho_T` to `eta`, one field per axis (units of [`crate::torus::lipschitz_barrier`]).
     pub flux: Vec<Vec<f64>>,
     /// Why the method stopped.
     pub termination: Termination,
