@@ -2,6 +2,8 @@
 #![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -31,7 +33,7 @@ fn refused(arguments: &[&str], expected: &str) {
 fn shared(variable: &str, test: &str) -> Option<PathBuf> {
     let found = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.exists());
     if found.is_none() {
-        eprintln!("SKIPPED {test}: ${variable} is not set to an existing folder");
+        common::skipped(test, &format!("${variable} is not set to an existing folder"));
     }
     found
 }

@@ -1,7 +1,8 @@
 //! `validate` as a program: exit codes, other people's trajectories, and its page in a real browser.
 #![allow(clippy::unwrap_used)]
 
-use std::io::Write;
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -187,9 +188,7 @@ fn the_page_opens_in_a_browser_without_errors_and_every_image_loads() {
     let pictures = page.matches("<img").count();
     assert!(pictures >= 4, "{pictures} pictures");
     let Some(browser) = browser() else {
-        // Past the capture of the test harness, which hides what a passing test prints.
-        let notice = "\nSKIPPED: no chromium found, so report.html was written but not opened (Debian package: chromium)\n";
-        std::io::stderr().write_all(notice.as_bytes()).unwrap();
+        common::skipped("report.html in a browser", "no chromium found (Debian package: chromium)");
         return;
     };
     for width in [1280, 390] {

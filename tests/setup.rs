@@ -1,6 +1,8 @@
 //! The set-up script: re-running it on a machine that is set up does nothing, and `doctor` names every part.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::process::{Command, Output};
 
 fn setup(action: &str) -> Output {
@@ -11,8 +13,9 @@ fn setup(action: &str) -> Output {
 #[test]
 fn running_the_set_up_again_does_nothing() {
     if !std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.libtorch")).exists() {
-        eprintln!(
-            "SKIPPED running_the_set_up_again_does_nothing: libtorch was not provisioned by `make setup`"
+        common::skipped(
+            "running_the_set_up_again_does_nothing",
+            "libtorch was not provisioned by `make setup`",
         );
         return;
     }

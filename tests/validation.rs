@@ -3,6 +3,8 @@
 //! CI scale by default; `PROXFLOW_SCALE=paper` runs the long form. Claims that need data read the folders named by
 //! `PROXFLOW_MNIST` and `PROXFLOW_PUBLISHED` and say loudly when they are skipped.
 
+mod common;
+
 mod validation {
     use proxflow_validation::claim::number;
     use proxflow_validation::{Setting, Verdict, claims, document};
@@ -30,7 +32,7 @@ mod validation {
         println!("{id}: {:.1} s", outcome.seconds);
         match outcome.verdict {
             Verdict::Holds => {}
-            Verdict::NotApplicable(reason) => eprintln!("SKIPPED {id}: {reason}"),
+            Verdict::NotApplicable(reason) => crate::common::skipped(id, &reason),
             Verdict::Fails(reason) => panic!("{id} fails: {reason}"),
         }
     }
