@@ -1,6 +1,6 @@
 //! The table of docs/torus.md: gap, seconds, milliseconds of one Hessian product, and its growth with the grid.
 //!
-//! `cargo run --release -p proxflow-reference --example torus_scaling -- [SOURCE TARGET LIPSCHITZ LAMBDA HORIZON GAP SIDES...]`
+//! `cargo run --release -p proxflow-reference --example torus_scaling -- [SOURCE TARGET LIPSCHITZ LAMBDA HORIZON GAP REFINEMENTS SIDES...]`
 
 use proxflow_reference::torus::{DualOptions, NamedDensity, TorusGrid, TorusProblem, solve_dual_observed};
 use proxflow_reference::{DivergenceKind, InvalidInput, ProximalParameters};
@@ -17,12 +17,13 @@ fn main() -> Result<(), InvalidInput> {
         (argument(0, "bump").parse()?, argument(1, "mixture").parse()?);
     let parameters = ProximalParameters::new(number(2, "10")?, number(3, "1")?, number(4, "1")?)?;
     let relative_gap = number(5, "0")?;
-    let sides = if arguments.len() > 6 {
-        &arguments[6..]
+    let refinements = number(6, "0")? as usize;
+    let sides = if arguments.len() > 7 {
+        &arguments[7..]
     } else {
         &["128", "256", "512", "1024"].map(String::from)[..]
     };
-    println!("N lower upper relative_gap gap/h^2 newton_steps seconds ms_per_product stop exponent");
+    println!("N lower upper relative_gap gap/h^2 newton_steps seconds ms_per_product stop bounded exponent");
     let mut previous: Option<(f64, f64)> = None;
     for side in sides {
         let side: usize = side.parse().map_err(|_| InvalidInput::new("side", side, "an integer"))?;
@@ -34,7 +35,7 @@ fn main() -> Result<(), InvalidInput> {
             parameters,
             DivergenceKind::KullbackLeibler,
         )?;
-        let options = DualOptions { relative_gap, ..DualOptions::default() };
+        let options = DualOptions { relative_gap, refinements, ..DualOptions::default() };
         let (mut seconds, mut products) = (0.0, 0);
         let solved = solve_dual_observed(&problem, &options, &mut |step| {
             if step.nodes_per_side == side {
@@ -48,7 +49,7 @@ fn main() -> Result<(), InvalidInput> {
             previous.map_or(f64::NAN, |(n, time)| (each / time).ln() / (side as f64 / n).powi(2).ln());
         previous = Some((side as f64, each));
         println!(
-            "{side} {:.8} {:.8} {:.2e} {:.4} {} {:.2} {:.1} {:?} {exponent:.2}",
+            "{side} {:.8} {:.8} {:.2e} {:.4} {} {:.2} {:.1} {:?} {:?} {exponent:.2}",
             solved.lower,
             solved.upper,
             solved.relative_gap(),
@@ -57,6 +58,7 @@ fn main() -> Result<(), InvalidInput> {
             solved.seconds,
             1e3 * each,
             solved.termination,
+            solved.bounded,
         );
     }
     Ok(())

@@ -6,8 +6,11 @@ use super::grid::TorusGrid;
 use super::hopf_lax::hopf_lax_in_place;
 use super::lipschitz::envelope_with_apexes;
 use super::problem::TorusProblem;
-use super::transfer::{coarser, restrict_masses, smoothed};
+use super::transfer::{averaged, coarser, prolong_fields, restrict_masses};
 use super::vector::{dot, kullback_leibler, maximum, sum_pairs, update};
+
+/// The binomial step `(1, 2, 1)/4`, from its middle.
+const BINOMIAL: [f64; 2] = [0.5, 0.25];
 
 /// Masses and parameters on one grid.
 pub(crate) struct Level {
@@ -26,8 +29,6 @@ pub(crate) struct DualPoint {
     pub phi: Vec<f64>,
     /// `U(., 0)`.
     pub initial: Vec<f64>,
-    /// For every node the apex that carries its mass to the target.
-    pub apexes: Vec<u32>,
 }
 
 /// A feasible primal point: costs of a plan, and its marginals.
@@ -68,9 +69,48 @@ impl Level {
         })
     }
 
+    /// The same hat-spread densities on a grid of twice the nodes per side: a hat is the sum of finer hats with weights
+    /// `(1, 2, 1)/4` along each axis.
+    pub fn refined(&self) -> Option<Self> {
+        let grid = TorusGrid::new(self.grid.dimension, 2 * self.grid.nodes_per_side).ok()?;
+        let part = 0.5_f64.powi(grid.dimension as i32);
+        let refine = |masses: &[f64]| -> Vec<f64> {
+            prolong_fields(&self.grid, masses, 1).into_iter().map(|mass| part * mass).collect()
+        };
+        Some(Self { grid, source: refine(&self.source), target: refine(&self.target), ..*self })
+    }
+
+    /// Whether nodes without target mass exist.
+    pub fn has_empty_target_nodes(&self) -> bool {
+        self.target.contains(&0.0)
+    }
+
+    /// Mass of `marginal` on nodes without target mass.
+    pub fn stray_mass(&self, marginal: &[f64]) -> f64 {
+        sum_pairs(marginal, &self.target, |mass, q| if q > 0.0 { 0.0 } else { mass })
+    }
+
+    /// Raises `phi` on nodes without target mass to the cone of slope `slope` (for one spacing) above its values elsewhere.
+    /// `Lambda` does not see those nodes, and the transform can only gain.
+    pub fn lift_empty_target_nodes(&self, phi: &mut [f64], slope: f64) {
+        if !self.has_empty_target_nodes() {
+            return;
+        }
+        let mut seen = phi.to_vec();
+        update(&mut seen, &self.target, |phi, q| if q > 0.0 { phi } else { f64::INFINITY });
+        let (cone, _) = envelope_with_apexes(&self.grid, &seen, slope);
+        update(&mut seen, &cone, |seen, cone| if seen.is_finite() { seen } else { cone });
+        phi.copy_from_slice(&seen);
+    }
+
     /// `lambda h^2 / (2 T)`.
     pub fn curvature(&self) -> f64 {
         self.kinetic * self.grid.spacing() * self.grid.spacing()
+    }
+
+    /// `T / lambda`.
+    pub fn diffusion(&self) -> f64 {
+        0.5 / self.kinetic
     }
 
     /// `L h`.
@@ -78,14 +118,14 @@ impl Level {
         self.lipschitz * self.grid.spacing()
     }
 
-    /// The dual value of the Lipschitz envelope of `psi` (entries `+inf` allowed where the target is empty).
+    /// The dual value of the Lipschitz envelope of `psi`.
     pub fn dual_point(&self, psi: &[f64]) -> DualPoint {
-        let (phi, apexes) = envelope_with_apexes(&self.grid, psi, self.slope());
+        let (phi, _) = envelope_with_apexes(&self.grid, psi, self.slope());
         let mut initial = phi.clone();
         let mut scratch = vec![0.0; phi.len()];
         hopf_lax_in_place(&self.grid, self.curvature(), &mut initial, &mut scratch);
         let lower = dot(&self.source, &initial) - log_partition(&phi, &self.target, &mut scratch);
-        DualPoint { lower, phi, initial, apexes }
+        DualPoint { lower, phi, initial }
     }
 
     /// The plan with `eta = rho_T`, its far end spread by as many binomial steps `(1, 2, 1)/4` as pay off: each keeps the
@@ -102,33 +142,12 @@ impl Level {
         let mut best = point(cost, marginal.to_vec());
         loop {
             let cost = best.kinetic_cost + 0.5 * self.curvature() * self.grid.dimension as f64;
-            let next = point(cost, smoothed(&self.grid, &best.terminal));
+            let next = point(cost, averaged(&self.grid, &best.terminal, &BINOMIAL));
             if next.value() < best.value() {
                 best = next;
             } else {
                 return best;
             }
-        }
-    }
-
-    /// The plan that carries `marginal` on to the apexes of `dual`.
-    pub fn carried_primal(&self, cost: f64, marginal: &[f64], dual: &DualPoint) -> PrimalPoint {
-        let mut intermediate = vec![0.0; marginal.len()];
-        let mut lipschitz_cost = 0.0;
-        for (node, (mass, apex)) in marginal.iter().zip(&dual.apexes).enumerate() {
-            let apex = *apex as usize;
-            intermediate[apex] += mass;
-            if apex != node && *mass > 0.0 {
-                let distance = self.grid.squared_distance(self.grid.position(node), self.grid.position(apex));
-                lipschitz_cost += mass * self.lipschitz * distance.sqrt();
-            }
-        }
-        PrimalPoint {
-            kinetic_cost: cost,
-            lipschitz_cost,
-            divergence: kullback_leibler(&intermediate, &self.target),
-            terminal: marginal.to_vec(),
-            intermediate,
         }
     }
 }

@@ -1,13 +1,18 @@
 //! The mean-field game on the flat torus `[0,1)^d`: grid, densities, Hopf-Lax, and its independent solvers.
 //!
 //! Read in this order: [`grid`], [`densities`], [`envelope`] (one line), [`mod@hopf_lax`] (all axes), [`lipschitz`].
-//! Static: [`problem`], [`static_solver`], [`dual_solver`] and its parts `smooth_dual`, `newton_direction`, `level`.
+//! Static: [`problem`], [`static_solver`], [`dual_solver`] and its parts: `smooth_dual`, `newton_direction`, `ascent`, `level`;
+//! under an active Lipschitz cap `control_slopes`, `slope_cap`, `beckmann`, `continuum_bounds`, `capped_ascent`.
 //! In time: [`stencil`], [`hamilton_jacobi`], [`continuity`] (its adjoint), [`time_solver`], [`energy_identity`].
 
+mod ascent;
+mod beckmann;
+mod capped_ascent;
 pub mod characteristics;
 mod circulant_cost;
-mod conditional_gradient;
 pub mod continuity;
+mod continuum_bounds;
+mod control_slopes;
 pub mod convergence;
 pub mod densities;
 pub mod dual_solver;
@@ -22,8 +27,11 @@ mod level;
 pub mod limits;
 pub mod lipschitz;
 pub mod lipschitz_barrier;
+mod neighbours;
 mod newton_direction;
 pub mod problem;
+mod slope_cap;
+mod slope_repair;
 mod smooth_dual;
 pub mod spectral;
 pub mod static_solver;
@@ -39,5 +47,5 @@ pub use dual_solver::{AscentStep, DualOptions, solve_dual, solve_dual_observed};
 pub use grid::TorusGrid;
 pub use hopf_lax::{hopf_lax, hopf_lax_map};
 pub use lipschitz::lipschitz_envelope;
-pub use problem::{Termination, TorusProblem, TorusSolution};
+pub use problem::{BoundedProblem, Termination, TorusProblem, TorusSolution};
 pub use static_solver::{MiddlePoint, Move, StaticSolution, solve_static};

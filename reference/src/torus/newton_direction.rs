@@ -1,9 +1,20 @@
-//! The Newton direction of the dual: conjugate gradients on `-E'' + Cov_tilted`, preconditioned by the Sobolev metric
+//! The Newton direction of the dual: conjugate gradients on `-E'' + Cov_tilted` (and the penalty of a cap), preconditioned by the Sobolev metric
 //! `(1 - (T/lambda) Laplacian)^{-1}` between two diagonal scalings, which FFTs apply in O(N^d log N).
 
+use super::slope_cap::SlopeCap;
 use super::smooth_dual::SmoothDual;
 use super::spectral::SpectralSolver;
 use super::vector::{add_scaled, dot, sum_pairs, update};
+
+/// Whether the Sobolev metric is scaled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Metric {
+    /// By the square root of the local stiffness, for densities.
+    Scaled,
+    /// Not at all, for targets with empty nodes: mass on a curve or a point is a bounded form in the Sobolev metric (or
+    /// nearly), and a scaling by its density would undo that.
+    Plain,
+}
 
 /// Scratch memory of the linear solve.
 pub(crate) struct NewtonDirection {
@@ -11,6 +22,7 @@ pub(crate) struct NewtonDirection {
     /// `T / lambda`.
     diffusion: f64,
     node_count: f64,
+    metric: Metric,
     /// Inverse square root of the local stiffness, 1 where the transported density is 1.
     scaling: Vec<f64>,
     residual: Vec<f64>,
@@ -20,12 +32,13 @@ pub(crate) struct NewtonDirection {
 }
 
 impl NewtonDirection {
-    pub(crate) fn new(spectral: SpectralSolver, diffusion: f64, node_count: usize) -> Self {
+    pub(crate) fn new(spectral: SpectralSolver, diffusion: f64, node_count: usize, metric: Metric) -> Self {
         let zeros = || vec![0.0; node_count];
         Self {
             spectral,
             diffusion,
             node_count: node_count as f64,
+            metric,
             scaling: zeros(),
             residual: zeros(),
             preconditioned: zeros(),
@@ -39,12 +52,13 @@ impl NewtonDirection {
     pub(crate) fn solve(
         &mut self,
         dual: &mut SmoothDual,
+        mut cap: Option<&mut SlopeCap>,
         tilted: &[f64],
         gradient: &[f64],
         direction: &mut [f64],
     ) -> usize {
         dual.linearise();
-        self.set_scaling(dual, tilted);
+        self.set_scaling(dual, cap.as_deref_mut(), tilted);
         direction.fill(0.0);
         self.residual.copy_from_slice(gradient);
         self.precondition();
@@ -56,6 +70,9 @@ impl NewtonDirection {
                 return product;
             }
             dual.apply_curvature(&self.search, &mut self.image);
+            if let Some(cap) = &mut cap {
+                cap.add_curvature(&self.search, &mut self.image);
+            }
             let mean = dot(tilted, &self.search);
             let search = &self.search;
             self.image.iter_mut().zip(tilted.iter().zip(search)).for_each(|(image, (eta, s))| {
@@ -73,8 +90,14 @@ impl NewtonDirection {
         PRODUCTS
     }
 
-    fn set_scaling(&mut self, dual: &SmoothDual, tilted: &[f64]) {
+    fn set_scaling(&mut self, dual: &SmoothDual, cap: Option<&mut SlopeCap>, tilted: &[f64]) {
+        if self.metric == Metric::Plain {
+            return self.scaling.fill(1.0);
+        }
         dual.stiffness(&mut self.scaling);
+        if let Some(cap) = cap {
+            cap.add_stiffness(&mut self.scaling);
+        }
         // On density 1 the edge weights are (T/lambda) N^2 / N^d: two of them make the diagonal.
         let side = self.node_count.powf(1.0 / dual.dimension() as f64);
         let unit = 2.0 * self.diffusion * side * side / self.node_count;

@@ -91,6 +91,36 @@ impl TorusProblem {
     pub fn huber_excess(&self) -> f64 {
         (self.node_cost() - self.huber_cost()).fold(0.0_f64, |worst, value| worst.max(*value))
     }
+
+    /// How far the node value can lie above the value of [`BoundedProblem::HatSpread`], given an upper bound of the latter.
+    /// Rounding an optimal continuum plan to nodes moves the source by `h sqrt(d/6)` in the mean square, the middle point by
+    /// `h sqrt(d)/2` and the end by at most `h sqrt(d)`, and does not raise the divergence; with
+    /// `W <= min(sqrt(2 T upper / lambda), sqrt(d)/2)` the kinetic distance and `e = h sqrt(d) (1/sqrt(6) + 1/2)`:
+    ///
+    /// `J <= J_c + lambda/(2T) (2 W e + e^2) + (3/2) L h sqrt(d)`. O(h).
+    pub fn node_excess(&self, upper: f64) -> f64 {
+        let h = self.grid.spacing();
+        let root = (self.grid.dimension as f64).sqrt();
+        let weight = self.parameters.lambda / (2.0 * self.parameters.horizon);
+        let distance = (upper.max(0.0) / weight).sqrt().min(0.5 * root);
+        let moved = h * root * (1.0 / 6.0_f64.sqrt() + 0.5);
+        weight * moved * (2.0 * distance + moved) + 1.5 * self.parameters.lipschitz * h * root
+    }
+}
+
+/// Which problem `lower` and `upper` refer to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BoundedProblem {
+    /// The node problem above: source, middle and target points on nodes.
+    Nodes,
+    /// Source and target on nodes, the middle point anywhere: the Huber cost of notation 2.2.
+    FreeMiddle,
+    /// The continuum problem 2.1 between the densities `sum_i p_i hat_i` and `sum_j q_j hat_j`. Its value is at most that of
+    /// the node problem, so `lower` holds for both; [`TorusProblem::node_excess`] bounds the difference.
+    HatSpread,
+    /// The discrete game of the time-dependent scheme.
+    Scheme,
 }
 
 /// Why a solver stopped.
@@ -108,6 +138,8 @@ pub enum Termination {
 /// A certified solution: `lower <= optimum <= upper`, with the fields that attain the bounds.
 #[derive(Debug, Clone)]
 pub struct TorusSolution {
+    /// The problem that the bounds refer to.
+    pub bounded: BoundedProblem,
     /// Dual value of `terminal_potential`.
     pub lower: f64,
     /// Primal value `kinetic_cost + lipschitz_cost + divergence` of a feasible plan.

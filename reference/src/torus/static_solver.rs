@@ -9,7 +9,7 @@ use super::circulant_cost::CirculantCost;
 use super::grid::TorusGrid;
 use super::hopf_lax::{hopf_lax, hopf_lax_map};
 use super::lipschitz::envelope_with_apexes;
-use super::problem::{Termination, TorusProblem, TorusSolution};
+use super::problem::{BoundedProblem, Termination, TorusProblem, TorusSolution};
 use crate::specification::InvalidInput;
 use crate::transport::{DenseCost, GroundCost, Outcome, SemiRelaxedOptions, semi_relaxed_transport};
 
@@ -103,6 +103,10 @@ pub fn solve_static(
     let mut intermediate = ArrayD::zeros(grid.shape());
     scatter(&mut intermediate, columns.iter().copied().zip(transport.second_marginal.iter().copied()));
     let solution = TorusSolution {
+        bounded: match middle {
+            MiddlePoint::Node => BoundedProblem::Nodes,
+            MiddlePoint::Continuum => BoundedProblem::FreeMiddle,
+        },
         lower: transport.lower,
         upper: transport.upper,
         terminal_potential: potential,

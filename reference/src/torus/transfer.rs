@@ -12,6 +12,12 @@ pub(crate) fn coarser(grid: &TorusGrid) -> Option<TorusGrid> {
     }
 }
 
+/// Node values at every second node of `fine`.
+pub(crate) fn every_second(fine: &TorusGrid, values: &[f64]) -> Vec<f64> {
+    let even = |flat: &usize| fine.multi_index(*flat).iter().all(|index| index.is_multiple_of(2));
+    (0..values.len()).filter(even).map(|flat| values[flat]).collect()
+}
+
 /// Node masses on the coarser grid: every fine node gives itself, or half to each neighbour, along each axis.
 /// Keeps the mass, the sign, and the mean position.
 pub(crate) fn restrict_masses(coarse: &TorusGrid, fine: &[f64]) -> Vec<f64> {
@@ -55,15 +61,40 @@ pub(crate) fn prolong_values(coarse: &TorusGrid, values: &[f64]) -> Vec<f64> {
     current
 }
 
-/// `values` averaged with weights `(1, 2, 1)/4` along every axis.
-pub(crate) fn smoothed(grid: &TorusGrid, values: &[f64]) -> Vec<f64> {
+/// Fields of `components` numbers for each node on the finer grid, linear in between (keeps signs and bounds).
+pub(crate) fn prolong_fields(coarse: &TorusGrid, fields: &[f64], components: usize) -> Vec<f64> {
+    let half = coarse.nodes_per_side;
+    let mut current = fields.to_vec();
+    // Axis by axis from the last: `inner` numbers follow each node of the axis.
+    let mut inner = components;
+    for _ in 0..coarse.dimension {
+        let block = half * inner;
+        let mut next = Vec::with_capacity(2 * current.len());
+        for line in current.chunks(block) {
+            for j in 0..half {
+                let (here, ahead) = (&line[j * inner..], &line[(j + 1) % half * inner..]);
+                next.extend_from_slice(&here[..inner]);
+                next.extend(here[..inner].iter().zip(ahead).map(|(a, b)| 0.5 * (a + b)));
+            }
+        }
+        current = next;
+        inner *= 2 * half;
+    }
+    current
+}
+
+/// `values` averaged along every axis with weights `kernel[0]` at the node and `kernel[k]` at distance `k` on both sides.
+pub(crate) fn averaged(grid: &TorusGrid, values: &[f64], kernel: &[f64]) -> Vec<f64> {
     let n = grid.nodes_per_side;
     let mut current = values.to_vec();
     let mut scratch = vec![0.0; values.len()];
     for _ in 0..grid.dimension {
         transform_lines(grid, &current, &mut scratch, |_, line, out| {
-            for j in 0..n {
-                out[j] = 0.5 * line[j] + 0.25 * (line[(j + 1) % n] + line[(j + n - 1) % n]);
+            for (j, out) in out.iter_mut().enumerate() {
+                *out = kernel[0] * line[j];
+                for (distance, weight) in kernel.iter().enumerate().skip(1) {
+                    *out += weight * (line[(j + distance) % n] + line[(j + distance * (n - 1)) % n]);
+                }
             }
         });
         rotate_axes(&scratch, n, &mut current);

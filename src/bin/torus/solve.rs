@@ -12,8 +12,8 @@ use proxflow::command::{COMMIT, Failure, write_json};
 use proxflow_reference::torus::hamilton_jacobi::HamiltonianSign;
 use proxflow_reference::torus::time_solver::{TimeDependentOptions, TimeDependentProblem};
 use proxflow_reference::torus::{
-    DualOptions, MiddlePoint, NamedDensity, Termination, TorusGrid, TorusProblem, TorusSolution, hopf_lax,
-    solve_dual, solve_static,
+    BoundedProblem, DualOptions, MiddlePoint, NamedDensity, Termination, TorusGrid, TorusProblem,
+    TorusSolution, hopf_lax, solve_dual, solve_static,
 };
 use proxflow_reference::transport::SemiRelaxedOptions;
 use proxflow_reference::{DivergenceKind, InvalidInput, ProximalParameters};
@@ -26,7 +26,7 @@ use crate::solve_pictures;
 pub enum SolverName {
     /// Semi-relaxed transport on the nodes, exact
     Static,
-    /// Newton ascent on the terminal potential, large grids (KL)
+    /// Ascent on the terminal potential, large grids (KL); the cap by an augmented Lagrangian
     Dual,
     /// Time-dependent: monotone Hamilton-Jacobi scheme and its adjoint (KL)
     Pde,
@@ -70,6 +70,9 @@ pub struct SolveArguments {
     /// Relative gap to reach; the static solver always goes to rounding
     #[arg(long, default_value_t = 1e-4)]
     pub tolerance: f64,
+    /// Finer grids (each of twice the nodes per side) that the dual solver may try where the Lipschitz cap acts
+    #[arg(long, default_value_t = 1)]
+    pub refinements: usize,
     /// Viscosity s >= 0 of the time-dependent solver
     #[arg(long, default_value_t = 0.0)]
     pub viscosity: f64,
@@ -95,10 +98,17 @@ pub struct SolveArguments {
 struct Report {
     commit: &'static str,
     solver: SolverName,
+    /// `nodes`: the node problem. `hat-spread`: the continuum problem between the densities that spread each node's mass over
+    /// its hat function; `lower` then holds for the node problem too, and `upper + node_excess` bounds it from above.
+    /// `scheme`: the discrete game of the time-dependent scheme.
+    bounded: BoundedProblem,
     lower: f64,
     upper: f64,
     gap: f64,
     relative_gap: f64,
+    /// How far the node value can lie above `upper`, O(h); absent where the bounds are of the node problem itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_excess: Option<f64>,
     /// pde: residual of the scheme. static, dual: `max |S_{T/2} S_{T/2} phi - S_T phi| / T`, the semigroup defect of
     /// Hopf-Lax on nodes (O(h^2) on smooth data).
     hj_residual: f64,
@@ -109,7 +119,8 @@ struct Report {
     kinetic_cost: f64,
     lipschitz_cost: f64,
     divergence: f64,
-    /// The same bounds hold for the Huber cost (middle point anywhere) after lowering `lower` by this; absent for pde.
+    /// The bounds of the node problem hold for the Huber cost (middle point anywhere) after lowering `lower` by this; absent
+    /// where the bounds are of another problem.
     #[serde(skip_serializing_if = "Option::is_none")]
     huber_excess: Option<f64>,
     termination: Termination,
@@ -135,10 +146,13 @@ pub fn run(arguments: &SolveArguments) -> Result<(), Failure> {
     let report = Report {
         commit: COMMIT,
         solver: arguments.solver,
+        bounded: solution.bounded,
         lower: solution.lower,
         upper: solution.upper,
         gap: solution.gap(),
         relative_gap: solution.relative_gap(),
+        node_excess: (solution.bounded == BoundedProblem::HatSpread)
+            .then(|| problem.node_excess(solution.upper)),
         hj_residual,
         continuity_residual,
         mass_error: solution.mass_error(),
@@ -146,7 +160,7 @@ pub fn run(arguments: &SolveArguments) -> Result<(), Failure> {
         kinetic_cost: solution.kinetic_cost,
         lipschitz_cost: solution.lipschitz_cost,
         divergence: solution.divergence,
-        huber_excess: (arguments.solver != SolverName::Pde).then(|| problem.huber_excess()),
+        huber_excess: (solution.bounded == BoundedProblem::Nodes).then(|| problem.huber_excess()),
         termination: solution.termination,
         iterations: solution.iterations,
     };
@@ -176,8 +190,14 @@ pub fn run(arguments: &SolveArguments) -> Result<(), Failure> {
     match &arguments.json {
         Some(target) => write_json(target, &report)?,
         None => println!(
-            "value in [{:.10}, {:.10}], gap {:.3e} (relative {:.1e}), {} iterations, {:.2} s",
-            report.lower, report.upper, report.gap, report.relative_gap, report.iterations, report.seconds
+            "value of the {} in [{:.10}, {:.10}], gap {:.3e} (relative {:.1e}), {} iterations, {:.2} s",
+            described(report.bounded),
+            report.lower,
+            report.upper,
+            report.gap,
+            report.relative_gap,
+            report.iterations,
+            report.seconds
         ),
     }
     // Rounding may leave a gap of either sign on values near zero: the tolerance is relative to 1 + |value| there.
@@ -217,6 +237,15 @@ fn check_outputs(arguments: &SolveArguments) -> Result<(), Failure> {
     Ok(())
 }
 
+fn described(bounded: BoundedProblem) -> &'static str {
+    match bounded {
+        BoundedProblem::Nodes => "node problem",
+        BoundedProblem::FreeMiddle => "node problem with free middle point",
+        BoundedProblem::HatSpread => "continuum problem between hat-spread densities",
+        BoundedProblem::Scheme => "time-dependent scheme",
+    }
+}
+
 fn density(field: &str, text: &str, grid: &TorusGrid) -> Result<ndarray::ArrayD<f64>, Failure> {
     if text.ends_with(".npy") || text.contains(".npz") {
         return Ok(grid.require_density(field, &read_array(text)?)?);
@@ -232,7 +261,11 @@ fn solve(arguments: &SolveArguments, problem: &TorusProblem) -> Result<(TorusSol
             solve_static(problem, MiddlePoint::Node, &SemiRelaxedOptions::default())?.solution
         }
         SolverName::Dual => {
-            let options = DualOptions { relative_gap: arguments.tolerance, ..DualOptions::default() };
+            let options = DualOptions {
+                relative_gap: arguments.tolerance,
+                refinements: arguments.refinements,
+                ..DualOptions::default()
+            };
             solve_dual(problem, &options)?
         }
         SolverName::Pde => {

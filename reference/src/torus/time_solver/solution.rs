@@ -3,7 +3,7 @@
 use ndarray::ArrayD;
 
 use crate::torus::continuity::DensityFlow;
-use crate::torus::problem::{Termination, TorusProblem, TorusSolution};
+use crate::torus::problem::{BoundedProblem, Termination, TorusProblem, TorusSolution};
 
 /// The discrete mean-field game solved: potentials, densities and their certificate.
 #[derive(Debug, Clone)]
@@ -54,6 +54,7 @@ impl TimeDependentSolution {
             ArrayD::from_shape_vec(problem.grid.shape(), values.to_vec()).expect("one value for each node")
         };
         TorusSolution {
+            bounded: BoundedProblem::Scheme,
             lower: self.lower,
             upper: self.upper,
             terminal_potential: field(self.terminal_potential()),

@@ -1,0 +1,195 @@
+//! The large-grid solver against the static one, orders of its gaps, negative controls, degenerate input.
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::specification::ProximalParameters;
+use crate::torus::{MiddlePoint, NamedDensity, solve_static};
+use crate::transport::SemiRelaxedOptions;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+fn problem(
+    (dimension, n): (usize, usize),
+    (source, target): (NamedDensity, NamedDensity),
+    (lipschitz, lambda, horizon): (f64, f64, f64),
+) -> TorusProblem {
+    let grid = TorusGrid::new(dimension, n).unwrap();
+    let parameters = ProximalParameters::new(lipschitz, lambda, horizon).unwrap();
+    let kind = DivergenceKind::KullbackLeibler;
+    TorusProblem::new(grid, &source.on(&grid), &target.on(&grid), parameters, kind).unwrap()
+}
+
+fn solve(problem: &TorusProblem, relative_gap: f64) -> TorusSolution {
+    let options = DualOptions { relative_gap, ..DualOptions::default() };
+    solve_dual(problem, &options).unwrap()
+}
+
+/// Asserts `lower <= J` and `J <= upper` (plus the stated excess of the node value where the bounds are of the
+/// continuum game), for the static value `J`.
+fn assert_bounds_hold(problem: &TorusProblem, large: &TorusSolution, exact: &TorusSolution, rounding: f64) {
+    let excess = match large.bounded {
+        BoundedProblem::HatSpread => problem.node_excess(large.upper),
+        _ => 0.0,
+    };
+    assert!(large.lower <= exact.upper + rounding, "{} {}", large.lower, exact.upper);
+    assert!(large.upper + excess >= exact.lower - rounding, "{} {}", large.upper, exact.lower);
+    assert!(large.lower <= large.upper + rounding, "{} {}", large.lower, large.upper);
+}
+
+fn exact(problem: &TorusProblem) -> TorusSolution {
+    solve_static(problem, MiddlePoint::Node, &SemiRelaxedOptions::default()).unwrap().solution
+}
+
+#[test]
+fn static_and_large_grid_solvers_agree_to_their_certified_gaps() {
+    use NamedDensity::{Bump, Checkerboard, Circle, Gaussian, Mixture, Point, TwoBumps};
+    for (grid, densities, parameters) in [
+        ((1, 128), (Bump, TwoBumps), (10.0, 1.0, 1.0)),
+        ((1, 128), (Bump, TwoBumps), (0.1, 1.0, 1.0)),
+        ((2, 24), (Bump, Mixture), (10.0, 1.0, 1.0)),
+        ((2, 20), (Bump, Mixture), (0.1, 1.0, 1.0)),
+        ((2, 20), (Bump, Circle), (10.0, 1.0, 1.0)),
+        ((2, 20), (Gaussian, Circle), (1.0, 0.5, 1.0)),
+        ((1, 64), (Point, Checkerboard), (1.0, 1.0, 1.0)),
+        ((3, 8), (Bump, Mixture), (0.1, 1.0, 1.0)),
+    ] {
+        let problem = problem(grid, densities, parameters);
+        let exact = exact(&problem);
+        let large = solve(&problem, 0.0);
+        let rounding = 1e-11;
+        assert_bounds_hold(&problem, &large, &exact, rounding);
+        assert!(large.mass_error() < 1e-11); // rounding
+        // Negative control: the bounds of the same game with a dearer kinetic energy do not hold for this one.
+        let (lipschitz, lambda, horizon) = parameters;
+        let other = self::problem(grid, densities, (lipschitz, 2.0 * lambda, horizon));
+        if large.bounded == BoundedProblem::Nodes && large.relative_gap() < 0.05 {
+            assert!(solve(&other, 0.0).lower > exact.upper, "{densities:?}");
+        }
+    }
+}
+
+#[test]
+fn without_the_cap_or_with_half_the_weight_the_bounds_do_not_hold() {
+    for grid in [(1, 256), (2, 40)] {
+        let densities = (NamedDensity::Bump, NamedDensity::Mixture);
+        let problem = problem(grid, densities, (0.1, 1.0, 1.0));
+        let exact = exact(&problem);
+        assert_bounds_hold(&problem, &solve(&problem, 0.0), &exact, 1e-11); // rounding
+        let uncapped = solve(&self::problem(grid, densities, (10.0, 1.0, 1.0)), 0.0);
+        assert!(uncapped.lower > exact.upper, "{} {}", uncapped.lower, exact.upper);
+        let lighter = solve(&self::problem(grid, densities, (0.1, 0.5, 1.0)), 0.0);
+        assert!(lighter.upper < exact.lower, "{} {}", lighter.upper, exact.lower);
+    }
+}
+
+#[test]
+fn the_gap_under_an_active_cap_falls_with_the_spacing() {
+    // Second order away from kinks of the potential and the edge of the capped region, where it is first order on
+    // a set of measure O(h).
+    for (dimension, grids) in [(1, [64, 128, 256, 512]), (2, [16, 32, 64, 128])] {
+        let solutions = grids.map(|n| {
+            let densities = (NamedDensity::Bump, NamedDensity::Mixture);
+            solve(&problem((dimension, n), densities, (0.1, 1.0, 1.0)), 0.0)
+        });
+        let gaps = solutions.each_ref().map(TorusSolution::gap);
+        assert!(solutions.iter().all(|s| s.bounded == BoundedProblem::HatSpread && s.lipschitz_cost > 0.0));
+        let order = (gaps[0] / gaps[3]).log2() / 3.0;
+        assert!(order > 1.5, "{dimension}: {order} {gaps:?}");
+    }
+}
+
+#[test]
+fn a_refined_grid_tightens_the_bounds_of_the_same_number() {
+    let problem = problem((2, 32), (NamedDensity::Bump, NamedDensity::Mixture), (0.1, 1.0, 1.0));
+    let options = DualOptions { relative_gap: 0.0, refinements: 1, ..DualOptions::default() };
+    let (refined, plain) = (solve_dual(&problem, &options).unwrap(), solve(&problem, 0.0));
+    assert!(refined.gap() < 0.5 * plain.gap(), "{} {}", refined.gap(), plain.gap());
+    assert!(refined.lower <= plain.upper && plain.lower <= refined.upper);
+    assert_eq!(refined.terminal_density.shape(), [32, 32]);
+    assert!(refined.mass_error() < 1e-11); // rounding
+    assert!(refined.lower <= exact(&problem).upper);
+}
+
+#[test]
+fn degenerate_input_keeps_valid_bounds() {
+    use NamedDensity::{Bump, Checkerboard, Circle, Gaussian, Mixture, Point, Points, TwoGaussians, Uniform};
+    for (grid, densities) in [
+        ((1, 48), (Point, Point)),
+        ((1, 48), (Points, Bump)),
+        ((2, 12), (Point, Circle)),
+        ((2, 12), (Circle, Points)),
+        ((2, 12), (TwoGaussians, Gaussian)),
+        ((2, 12), (Checkerboard, Mixture)),
+        ((2, 12), (Uniform, Uniform)),
+    ] {
+        for parameters in [
+            (0.1, 1.0, 1.0),
+            (1e6, 1.0, 1.0),
+            (1.0, 1e6, 1.0),
+            (10.0, 1.0, 1e-6),
+            (1e-6, 1.0, 1.0),
+            (1.0, 1e-6, 1.0),
+        ] {
+            let problem = problem(grid, densities, parameters);
+            let exact = exact(&problem);
+            let large = solve(&problem, 1e-6);
+            assert_bounds_hold(&problem, &large, &exact, 1e-9 * (1.0 + exact.upper));
+            assert!(large.lower.is_finite() && large.upper.is_finite(), "{densities:?} {parameters:?}");
+        }
+    }
+}
+
+#[test]
+fn a_random_start_reaches_the_same_bounds_and_a_bad_one_is_refused() {
+    let problem = problem((2, 32), (NamedDensity::Bump, NamedDensity::Mixture), (10.0, 1.0, 1.0));
+    let from_zero = solve(&problem, 0.0);
+    let mut rng = ChaCha8Rng::seed_from_u64(9);
+    let start = (0..1024).map(|_| rng.random_range(-0.2..0.2)).collect();
+    let options = DualOptions { relative_gap: 0.0, start: Some(start), ..DualOptions::default() };
+    let from_random = solve_dual(&problem, &options).unwrap();
+    assert!(from_random.upper >= from_zero.lower && from_random.lower <= from_zero.upper);
+    assert!(from_random.gap() < 1.5 * from_zero.gap(), "{} {}", from_random.gap(), from_zero.gap());
+    for bad in [vec![0.0; 1023], vec![f64::NAN; 1024]] {
+        let options = DualOptions { start: Some(bad), ..DualOptions::default() };
+        assert!(solve_dual(&problem, &options).unwrap_err().to_string().contains("start"));
+    }
+}
+
+#[test]
+fn the_gap_falls_with_second_order_in_the_spacing() {
+    let gap = |n: usize| {
+        let densities = (NamedDensity::Bump, NamedDensity::TwoBumps);
+        solve(&problem((1, n), densities, (10.0, 1.0, 1.0)), 0.0).gap()
+    };
+    let gaps = [64, 128, 256, 512].map(gap);
+    let order = (gaps[0] / gaps[3]).log2() / 3.0;
+    assert!((order - 2.0).abs() < 0.3, "{gaps:?}"); // where breaks fall among nodes varies from grid to grid
+}
+
+#[test]
+fn two_dimensional_gaps_shrink_with_the_spacing() {
+    let gap = |n: usize| {
+        let densities = (NamedDensity::Bump, NamedDensity::Mixture);
+        solve(&problem((2, n), densities, (10.0, 1.0, 1.0)), 0.0).gap()
+    };
+    let gaps = [32, 64, 128].map(gap);
+    assert!(gaps[0] > 2.5 * gaps[1] && gaps[1] > 2.5 * gaps[2], "{gaps:?}");
+}
+
+#[test]
+fn extreme_parameters_keep_valid_bounds() {
+    for parameters in
+        [(1e6, 1.0, 1.0), (10.0, 1e6, 1.0), (10.0, 1.0, 1e-6), (1e-6, 1.0, 1.0), (1.0, 1e-6, 1.0)]
+    {
+        let problem = problem((1, 48), (NamedDensity::Bump, NamedDensity::Mixture), parameters);
+        let (exact, large) = (exact(&problem), solve(&problem, 1e-6));
+        assert_bounds_hold(&problem, &large, &exact, 1e-9 * (1.0 + exact.upper)); // rounding
+    }
+}
+
+#[test]
+fn other_divergences_are_refused_with_the_way_out() {
+    let mut problem = problem((1, 16), (NamedDensity::Bump, NamedDensity::Mixture), (1.0, 1.0, 1.0));
+    problem.kind = DivergenceKind::ChiSquared;
+    let error = solve_dual(&problem, &DualOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("static"), "{error}");
+}
