@@ -76,7 +76,7 @@ pub enum Verdict {
     Holds,
     /// A solve missed its tolerance, or a spread exceeds ten times the gap tolerance.
     Fails,
-    /// The large-grid ascent did not come to rest (its budget ran out, as it does where W1 is active or target nodes are
+    /// The large-grid ascent did not come to rest (its budget ran out, as it may where W1 is active or target nodes are
     /// empty), or ten times its gap exceeds the value itself. Its bounds are valid, but they single out no solution.
     Uncertified,
 }
