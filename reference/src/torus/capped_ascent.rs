@@ -10,6 +10,7 @@
 use super::ascent::{Ascent, AscentStep};
 use super::beckmann::EdgeFlux;
 use super::continuum_bounds::{ContinuumBounds, ContinuumDual};
+use super::dual_solver::{Aim, AtFloor};
 use super::level::PrimalPoint;
 use super::problem::Termination;
 use super::slope_cap::SlopeCap;
@@ -39,16 +40,29 @@ impl CappedPoint {
 
 /// A round counts as idle when it leaves more than this part of the gap; after so many in a row the grid is the limit.
 const IDLE: f64 = 0.98;
-const IDLE_ROUNDS: usize = 2;
 
-/// Newton steps between multiplier steps, fewer where one predicts less than this part of the gap (or of the bound).
+const fn idle_rounds_allowed(at_floor: AtFloor) -> usize {
+    match at_floor {
+        AtFloor::Stop => 2,
+        AtFloor::Settle => 40,
+    }
+}
+
+/// Newton steps between multiplier steps, fewer where one predicts less than a part of the gap (or of the bound).
 const INNER_STEPS: usize = 10;
-const INNER_RESOLUTION: f64 = 1e-3;
+
+/// That part.
+const fn inner_resolution(at_floor: AtFloor) -> f64 {
+    match at_floor {
+        AtFloor::Stop => 1e-3,
+        AtFloor::Settle => 1e-6,
+    }
+}
 
 /// Augmented-Lagrangian rounds from the potential and multipliers in `ascent`, whose cap must be set.
 pub(crate) fn climb_capped(
     ascent: &mut Ascent,
-    relative_gap: f64,
+    aim: Aim,
     rounds: usize,
     observe: &mut dyn FnMut(&AscentStep),
 ) -> CappedPoint {
@@ -60,7 +74,7 @@ pub(crate) fn climb_capped(
         if round > 0 {
             step_multipliers(ascent);
         }
-        let resolution = (INNER_RESOLUTION * point.gap().abs().min(point.dual.lower.abs()))
+        let resolution = (inner_resolution(aim.at_floor) * point.gap().abs().min(point.dual.lower.abs()))
             .max(16.0 * f64::EPSILON * ascent.value.abs());
         for _ in 0..INNER_STEPS {
             let Some(increase) = ascent.step(1e-2 * resolution, observe) else { break };
@@ -70,13 +84,17 @@ pub(crate) fn climb_capped(
         }
         let next = certify(ascent, &mut bounds);
         let old_gap = point.gap();
-        point.keep_better(next);
-        if point.gap() <= relative_gap * point.primal.value().abs() {
+        match aim.at_floor {
+            AtFloor::Stop => point.keep_better(next),
+            // Fields that are compared are those of the last round.
+            AtFloor::Settle => point = next,
+        }
+        if point.gap() <= aim.relative_gap * point.primal.value().abs() {
             point.termination = Termination::Gap;
             break;
         }
         idle_rounds = if point.gap() < IDLE * old_gap { 0 } else { idle_rounds + 1 };
-        if idle_rounds == IDLE_ROUNDS {
+        if idle_rounds == idle_rounds_allowed(aim.at_floor) {
             point.termination = Termination::Floor;
             break;
         }

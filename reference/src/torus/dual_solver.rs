@@ -21,6 +21,22 @@ use super::problem::{BoundedProblem, Termination, TorusProblem, TorusSolution};
 use super::transfer::{coarser, every_second, prolong_fields, prolong_values, restrict_masses};
 use crate::specification::{DivergenceKind, InvalidInput};
 
+/// What to do once the certified gap no longer shrinks because the grid is the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtFloor {
+    /// Stop: the bounds are all that is wanted.
+    Stop,
+    /// Go on with the ascent on this grid, until the smooth dual rests or for 40 multiplier steps more: the fields keep settling.
+    Settle,
+}
+
+/// When an ascent may stop.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Aim {
+    pub relative_gap: f64,
+    pub at_floor: AtFloor,
+}
+
 /// Where to start and when to stop.
 #[derive(Debug, Clone)]
 pub struct DualOptions {
@@ -32,6 +48,8 @@ pub struct DualOptions {
     pub rounds: usize,
     /// Grids finer than the densities' own, each of twice the nodes per side, that are tried there when the gap is not met.
     pub refinements: usize,
+    /// Above the gap asked for, at the floor of the grid.
+    pub at_floor: AtFloor,
     /// Start from coarser grids, or from `phi = 0` on this one.
     pub coarse_to_fine: bool,
     /// Start from this potential: one value for each node in C order. No coarser grid is used then.
@@ -39,13 +57,14 @@ pub struct DualOptions {
 }
 
 impl Default for DualOptions {
-    /// Gap 1e-4, 100 Newton steps, 20 multiplier steps, no finer grid, coarse to fine.
+    /// Gap 1e-4, 100 Newton steps, 20 multiplier steps, no finer grid, stop at the floor, coarse to fine.
     fn default() -> Self {
         Self {
             relative_gap: 1e-4,
             iterations: 100,
             rounds: 20,
             refinements: 0,
+            at_floor: AtFloor::Stop,
             coarse_to_fine: true,
             start: None,
         }
@@ -148,7 +167,7 @@ fn climb_coarse(ascent: &mut Ascent, multipliers: Option<Vec<f64>>, observe: &mu
         }
     }
     set_cap(ascent, multipliers);
-    climb_capped(ascent, 0.0, COARSE_ROUNDS, observe);
+    climb_capped(ascent, Aim { relative_gap: 0.0, at_floor: AtFloor::Stop }, COARSE_ROUNDS, observe);
 }
 
 fn climb_finest(
@@ -157,9 +176,9 @@ fn climb_finest(
     options: &DualOptions,
     observe: &mut dyn FnMut(&AscentStep),
 ) -> Reached {
+    let aim = Aim { relative_gap: options.relative_gap, at_floor: options.at_floor };
     if multipliers.is_none() {
-        let (termination, primal, dual) =
-            climb_free(ascent, options.iterations, Some(options.relative_gap), observe);
+        let (termination, primal, dual) = climb_free(ascent, options.iterations, Some(aim), observe);
         let acts = cap_acts(ascent, &dual);
         let nodes = Reached::Nodes { primal, dual, termination };
         if termination == Termination::Gap {
@@ -173,7 +192,7 @@ fn climb_finest(
         }
     }
     set_cap(ascent, multipliers);
-    let mut point = climb_capped(ascent, options.relative_gap, options.rounds, observe);
+    let mut point = climb_capped(ascent, aim, options.rounds, observe);
     for _ in 0..options.refinements {
         if point.termination == Termination::Gap {
             break;
@@ -184,7 +203,7 @@ fn climb_finest(
             ascent.cap.take().map(|cap| prolong_fields(&grid, &cap.multipliers, components(&grid)));
         *ascent = Ascent::new(level, prolong_values(&grid, &ascent.phi));
         set_cap(ascent, multipliers);
-        point = climb_capped(ascent, options.relative_gap, options.rounds, observe);
+        point = climb_capped(ascent, aim, options.rounds, observe);
     }
     Reached::Continuum(point)
 }
@@ -213,16 +232,16 @@ fn set_cap(ascent: &mut Ascent, multipliers: Option<Vec<f64>>) {
 fn climb_free(
     ascent: &mut Ascent,
     limit: usize,
-    relative_gap: Option<f64>,
+    aim: Option<Aim>,
     observe: &mut dyn FnMut(&AscentStep),
 ) -> (Termination, PrimalPoint, DualPoint) {
-    let resolution = resolution(ascent, relative_gap);
+    let resolution = resolution(ascent, aim);
     lift(ascent);
     ascent.drop_to_double_transform();
     ascent.evaluate();
     let mut best: Option<PrimalPoint> = None;
     let termination = loop {
-        if let Some(relative_gap) = relative_gap {
+        if let Some(Aim { relative_gap, .. }) = aim {
             let primal = ascent.level.spread_primal(ascent.kinetic.cost, &ascent.smooth.marginal);
             // Mass where the target has none: no bound yet.
             let allowed = if primal.value().is_finite() { relative_gap * primal.value().abs() } else { 0.0 };
@@ -263,10 +282,14 @@ fn lift(ascent: &mut Ascent) {
 }
 
 /// Predicted increase below which steps stop: a small part of what the plan's spread over cells costs.
-fn resolution(ascent: &Ascent, relative_gap: Option<f64>) -> f64 {
+fn resolution(ascent: &Ascent, aim: Option<Aim>) -> f64 {
     let spread = ascent.level.curvature() * ascent.level.grid.dimension as f64 / 6.0;
     // The divergence of the plan sees node-to-node oscillations long after the objective stops seeing them.
-    let part = if relative_gap.is_some() { 1e-7 } else { 1e-1 };
+    let part = match aim {
+        None => 1e-1,
+        Some(Aim { at_floor: AtFloor::Stop, .. }) => 1e-7,
+        Some(Aim { at_floor: AtFloor::Settle, .. }) => 1e-10,
+    };
     (part * spread).max(16.0 * f64::EPSILON * ascent.value.abs())
 }
 

@@ -23,7 +23,7 @@ use self::spread::{Sample, Spread};
 use self::starts::{random_potential, random_relabelling};
 use super::convergence::sup_distance_modulo_constant;
 use super::densities::NamedDensity;
-use super::dual_solver::{DualOptions, solve_dual};
+use super::dual_solver::{AtFloor, DualOptions, solve_dual};
 use super::grid::TorusGrid;
 use super::problem::{Termination, TorusProblem};
 use super::stencil::Stencil;
@@ -227,9 +227,23 @@ impl UniquenessCase {
     }
 }
 
-/// The large-grid solver from `start`, until its objective stops growing.
+/// Multiplier steps within which the certified gap must reach the floor of the grid.
+const SETTLING_ROUNDS: usize = 100;
+
+/// Newton steps within which the smooth dual must come to rest.
+const SETTLING_STEPS: usize = 200;
+
+/// The large-grid solver from `start`, beyond the floor of its certified gap.
 fn large_grid_solve(problem: &TorusProblem, start: Vec<f64>) -> Result<Solve, InvalidInput> {
-    let options = DualOptions { relative_gap: 0.0, start: Some(start), ..Default::default() };
+    let at_floor = AtFloor::Settle;
+    let options = DualOptions {
+        relative_gap: 0.0,
+        rounds: SETTLING_ROUNDS,
+        iterations: SETTLING_STEPS,
+        at_floor,
+        start: Some(start),
+        ..Default::default()
+    };
     let solution = solve_dual(problem, &options)?;
     let initial = solution.initial_potential.iter().copied().collect();
     Ok(Solve {
