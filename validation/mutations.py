@@ -24,7 +24,7 @@ COPY = ROOT / "target" / "mutations"
 MUTATIONS = [
     (
         "flip the Hamilton-Jacobi sign (oracle)",
-        "reference/src/trajectory.rs",
+        "reference/src/trajectory/hamilton_jacobi.rs",
         "residuals[[k, i]] -= hamiltonian;",
         "residuals[[k, i]] += hamiltonian;",
         ["straight_lines"],
@@ -146,7 +146,7 @@ MUTATIONS = [
     ),
     (
         "drop the time feature (oracle, batched sweep)",
-        "reference/src/network.rs",
+        "reference/src/network/sweep.rs",
         "let time = Array2::from_elem((samples, 1), t);",
         "let time = Array2::from_elem((samples, 1), 0.0 * t);",
         ["indicator_agreement"],
@@ -174,7 +174,7 @@ MUTATIONS = [
     ),
     (
         "halve lambda (Hamiltonian of the oracle)",
-        "reference/src/trajectory.rs",
+        "reference/src/trajectory/hamilton_jacobi.rs",
         "let hamiltonian = gradient.dot(&gradient) / (2.0 * lambda);",
         "let hamiltonian = gradient.dot(&gradient) / lambda;",
         ["straight_lines"],
@@ -265,17 +265,17 @@ def failing(claims):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", default=[], help="parts of names")
-    parser.add_argument("--list", action="store_true", help="print the mutations and stop")
+    parser.add_argument("--list", action="store_true", help="check that every text to replace still stands, print the mutations and stop")
     arguments = parser.parse_args()
     chosen = [m for m in MUTATIONS if not arguments.only or any(part in m[0] for part in arguments.only)]
-    if arguments.list:
-        for name, file, _, _, claims in chosen:
-            print(f"{name:60} {file:45} {', '.join(claims)}")
-        return 0
     for name, file, before, _, _ in chosen:
         count = (ROOT / file).read_text().count(before)
         if count != 1:
             sys.exit(f"{name}: the text to replace occurs {count} times in {file}, not once; bring this script up to date")
+    if arguments.list:
+        for name, file, _, _, claims in chosen:
+            print(f"{name:60} {file:45} {', '.join(claims)}")
+        return 0
     copy_tree()
     build()
     named = sorted({claim for mutation in chosen for claim in mutation[4]})
