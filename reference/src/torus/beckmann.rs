@@ -12,7 +12,8 @@
 use rayon::prelude::*;
 
 use super::grid::TorusGrid;
-use super::neighbours::{Around, for_each_node};
+use super::line_fields::{Side, add_shifted, for_each_line, neighbour_line};
+use super::neighbours::for_each_node;
 use super::spectral::SpectralSolver;
 
 /// `f`, for every axis the flux from node `i` to the next one.
@@ -24,29 +25,59 @@ pub(crate) struct EdgeFlux {
 
 impl EdgeFlux {
     /// `value(axis, node, next node)` on every edge.
+    #[cfg(test)]
     pub(crate) fn from_edges(grid: TorusGrid, value: impl Fn(usize, usize, usize) -> f64 + Sync) -> Self {
-        Self::from_nodes(grid, |axis, node, around| value(axis, node, around[axis][1]))
+        let mut flux = Self::zero(grid);
+        for (axis, component) in flux.components.iter_mut().enumerate() {
+            for_each_node(&grid, component, |node, around, out| *out = value(axis, node, around[axis][1]));
+        }
+        flux
     }
 
-    /// `value(axis, node, neighbours of the node)` on the edge ahead of every node.
-    pub(crate) fn from_nodes(grid: TorusGrid, value: impl Fn(usize, usize, &Around) -> f64 + Sync) -> Self {
-        let component = |axis: usize| {
-            let mut values = vec![0.0; grid.node_count()];
-            for_each_node(&grid, &mut values, |node, around, out| *out = value(axis, node, around));
-            values
-        };
-        Self { grid, components: (0..grid.dimension).map(component).collect() }
+    /// The difference quotients of `phi`.
+    pub(crate) fn quotients(grid: TorusGrid, phi: &[f64]) -> Self {
+        let mut field = Self::zero(grid);
+        field.set_quotients(phi);
+        field
     }
 
-    /// The value on the edge along `axis` ahead of `node`.
-    #[inline(always)]
-    pub(crate) fn at(&self, axis: usize, node: usize) -> f64 {
-        self.components[axis][node]
+    /// [`Self::quotients`] in place.
+    pub(crate) fn set_quotients(&mut self, phi: &[f64]) {
+        self.components.iter_mut().flatten().for_each(|f| *f = 0.0);
+        self.add_differences(self.grid.nodes_per_side as f64, phi);
+    }
+
+    /// `f <- f + scale (value ahead - value)`.
+    fn add_differences(&mut self, scale: f64, values: &[f64]) {
+        let (grid, n) = (self.grid, self.grid.nodes_per_side);
+        let row = |line: usize| &values[line * n..][..n];
+        for (axis, component) in self.components.iter_mut().enumerate() {
+            for_each_line(&grid, component, 1, |line, out| {
+                add_shifted(row(line), None, -scale, out);
+                if axis + 1 == grid.dimension {
+                    add_shifted(row(line), Some(Side::Ahead), scale, out);
+                } else {
+                    add_shifted(row(neighbour_line(&grid, line, axis, Side::Ahead)), None, scale, out);
+                }
+            });
+        }
+    }
+
+    /// The values along `axis` on one line of nodes.
+    #[inline]
+    pub(crate) fn line(&self, axis: usize, line: usize) -> &[f64] {
+        let n = self.grid.nodes_per_side;
+        &self.components[axis][line * n..][..n]
+    }
+
+    /// All values along `axis`, in C order.
+    pub(crate) fn component_mut(&mut self, axis: usize) -> &mut [f64] {
+        &mut self.components[axis]
     }
 
     /// No flux.
     pub(crate) fn zero(grid: TorusGrid) -> Self {
-        Self::from_edges(grid, |_, _, _| 0.0)
+        Self { grid, components: vec![vec![0.0; grid.node_count()]; grid.dimension] }
     }
 
     /// `out <- div f`: what leaves each node minus what enters it.
@@ -57,9 +88,17 @@ impl EdgeFlux {
 
     /// `out <- out + scale div f`.
     pub(crate) fn add_divergence(&self, scale: f64, out: &mut [f64]) {
-        for_each_node(&self.grid, out, |node, around, out| {
-            let terms = self.components.iter().zip(around).map(|(f, [back, _])| f[node] - f[*back]);
-            *out += scale * terms.sum::<f64>();
+        let grid = self.grid;
+        for_each_line(&grid, out, 1, |line, out| {
+            for axis in 0..grid.dimension {
+                add_shifted(self.line(axis, line), None, scale, out);
+                if axis + 1 == grid.dimension {
+                    add_shifted(self.line(axis, line), Some(Side::Behind), -scale, out);
+                } else {
+                    let behind = neighbour_line(&grid, line, axis, Side::Behind);
+                    add_shifted(self.line(axis, behind), None, -scale, out);
+                }
+            }
         });
     }
 
@@ -74,9 +113,7 @@ impl EdgeFlux {
         let h2 = self.grid.spacing().powi(2);
         let mut chi = source.to_vec();
         spectral.apply(&mut chi, |square| if square > 0.0 { 1.0 / (h2 * square) } else { 0.0 });
-        for (axis, component) in self.components.iter_mut().enumerate() {
-            for_each_node(&self.grid, component, |node, around, f| *f += chi[node] - chi[around[axis][1]]);
-        }
+        self.add_differences(-1.0, &chi);
     }
 
     /// In one dimension divergence fixes the flux up to a constant, and the median makes its norm least.

@@ -48,16 +48,20 @@ const fn idle_rounds_allowed(at_floor: AtFloor) -> usize {
     }
 }
 
-/// Newton steps between multiplier steps, fewer where one predicts less than a part of the gap (or of the bound).
+/// Newton steps between multiplier steps, fewer where one predicts less than [`resolution`].
 const INNER_STEPS: usize = 10;
 
-/// That part.
-const fn inner_resolution(at_floor: AtFloor) -> f64 {
-    match at_floor {
-        AtFloor::Stop => 1e-3,
+/// That part of what the plan's spread over cells costs.
+fn resolution(ascent: &Ascent, at_floor: AtFloor) -> f64 {
+    let part = match at_floor {
+        AtFloor::Stop => 1e-2,
         AtFloor::Settle => 1e-6,
-    }
+    };
+    (part * ascent.level.spread_cost()).max(16.0 * f64::EPSILON * ascent.value.abs())
 }
+
+/// The part of the gap asked for that scaling a potential under the cap may take.
+const SCALED: f64 = 0.25;
 
 /// Augmented-Lagrangian rounds from the potential and multipliers in `ascent`, whose cap must be set.
 pub(crate) fn climb_capped(
@@ -68,39 +72,50 @@ pub(crate) fn climb_capped(
 ) -> CappedPoint {
     let mut bounds = ContinuumBounds::new(&ascent.level);
     ascent.evaluate();
-    let mut point = certify(ascent, &mut bounds);
+    maximise(ascent, resolution(ascent, aim.at_floor), observe);
+    let mut point = certify(ascent, &mut bounds, aim);
     let mut idle_rounds = 0;
-    for round in 0..rounds {
-        if round > 0 {
-            step_multipliers(ascent);
+    for _ in 1..rounds {
+        if point.gap() <= aim.relative_gap * point.primal.value().abs() {
+            point.termination = Termination::Gap;
+            break;
         }
-        let resolution = (inner_resolution(aim.at_floor) * point.gap().abs().min(point.dual.lower.abs()))
-            .max(16.0 * f64::EPSILON * ascent.value.abs());
-        for _ in 0..INNER_STEPS {
-            let Some(increase) = ascent.step(1e-2 * resolution, observe) else { break };
-            if increase <= resolution {
-                break;
-            }
+        if idle_rounds == idle_rounds_allowed(aim.at_floor) {
+            point.termination = Termination::Floor;
+            break;
         }
-        let next = certify(ascent, &mut bounds);
+        step_multipliers(ascent);
         let old_gap = point.gap();
+        maximise(ascent, resolution(ascent, aim.at_floor), observe);
+        let next = certify(ascent, &mut bounds, aim);
         match aim.at_floor {
             AtFloor::Stop => point.keep_better(next),
             // Fields that are compared are those of the last round.
             AtFloor::Settle => point = next,
         }
-        if point.gap() <= aim.relative_gap * point.primal.value().abs() {
-            point.termination = Termination::Gap;
-            break;
-        }
         idle_rounds = if point.gap() < IDLE * old_gap { 0 } else { idle_rounds + 1 };
-        if idle_rounds == idle_rounds_allowed(aim.at_floor) {
-            point.termination = Termination::Floor;
-            break;
-        }
     }
     step_multipliers(ascent);
     point
+}
+
+/// The same on a coarser grid, whose bounds are not wanted.
+pub(crate) fn climb_capped_coarse(ascent: &mut Ascent, rounds: usize, observe: &mut dyn FnMut(&AscentStep)) {
+    ascent.evaluate();
+    for _ in 0..rounds {
+        maximise(ascent, resolution(ascent, AtFloor::Stop), observe);
+        step_multipliers(ascent);
+    }
+}
+
+/// Newton steps on the augmented Lagrangian until one predicts an increase of at most `resolution`.
+fn maximise(ascent: &mut Ascent, resolution: f64, observe: &mut dyn FnMut(&AscentStep)) {
+    for _ in 0..INNER_STEPS {
+        match ascent.step(1e-2 * resolution, observe) {
+            Some(increase) if increase > resolution => {}
+            _ => break,
+        }
+    }
 }
 
 fn step_multipliers(ascent: &mut Ascent) {
@@ -111,13 +126,14 @@ fn step_multipliers(ascent: &mut Ascent) {
 }
 
 /// Bounds at the current potential and stresses; without a cap, no flux but the correction.
-pub(crate) fn certify(ascent: &mut Ascent, bounds: &mut ContinuumBounds) -> CappedPoint {
+pub(crate) fn certify(ascent: &mut Ascent, bounds: &mut ContinuumBounds, aim: Aim) -> CappedPoint {
     let flux = match &mut ascent.cap {
         Some(cap) => cap.flux(),
         None => EdgeFlux::zero(ascent.level.grid),
     };
-    let dual = bounds.below(&ascent.level, &ascent.phi);
-    let rho = (ascent.kinetic.cost, &ascent.smooth.marginal[..]);
+    let tolerance = (SCALED * aim.relative_gap).clamp(1e-6, 1e-3);
+    let dual = bounds.below(&ascent.level, &ascent.phi, tolerance);
+    let rho = (ascent.smooth.rearranged_cost(), &ascent.smooth.marginal[..]);
     let primal = bounds.above(&ascent.level, rho, &ascent.tilted, &flux);
     CappedPoint { primal, dual, termination: Termination::Budget }
 }

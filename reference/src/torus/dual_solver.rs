@@ -12,13 +12,13 @@ use ndarray::ArrayD;
 
 use super::ascent::Ascent;
 pub use super::ascent::AscentStep;
-use super::capped_ascent::{CappedPoint, cap_of, certify, climb_capped};
+use super::capped_ascent::{CappedPoint, cap_of, certify, climb_capped, climb_capped_coarse};
 use super::continuum_bounds::ContinuumBounds;
-use super::control_slopes::{components, violation};
+use super::control_slopes::{prolong_stresses, violation};
 use super::grid::TorusGrid;
 use super::level::{DualPoint, Level, PrimalPoint};
 use super::problem::{BoundedProblem, Termination, TorusProblem, TorusSolution};
-use super::transfer::{coarser, every_second, prolong_fields, prolong_values, restrict_masses};
+use super::transfer::{coarser, every_second, prolong_values, restrict_masses};
 use crate::specification::{DivergenceKind, InvalidInput};
 
 /// What to do once the certified gap no longer shrinks because the grid is the limit.
@@ -78,7 +78,11 @@ const COARSEST: usize = 32;
 const COARSE_ITERATIONS: usize = 30;
 
 /// Multiplier steps on each coarser grid.
-const COARSE_ROUNDS: usize = 8;
+const COARSE_ROUNDS: usize = 4;
+
+/// Where the cap does not act, the bounds are those of the node problem, which the static solver shares, unless those of the
+/// continuum meet the gap or are tighter by this factor.
+const NODES_PREFERRED: f64 = 4.0;
 
 /// Solves `problem` (KL only) on its grid.
 ///
@@ -120,7 +124,7 @@ pub fn solve_dual_observed(
         if ascent.level.has_empty_target_nodes() {
             ascent.drop_every_node();
         }
-        multipliers = ascent.cap.map(|cap| prolong_fields(&grid, &cap.multipliers, components(&grid)));
+        multipliers = ascent.cap.map(|cap| prolong_stresses(&grid, &cap.multipliers));
         phi = prolong_values(&grid, &ascent.phi);
     }
     let mut ascent = Ascent::new(finest, phi);
@@ -167,7 +171,7 @@ fn climb_coarse(ascent: &mut Ascent, multipliers: Option<Vec<f64>>, observe: &mu
         }
     }
     set_cap(ascent, multipliers);
-    climb_capped(ascent, Aim { relative_gap: 0.0, at_floor: AtFloor::Stop }, COARSE_ROUNDS, observe);
+    climb_capped_coarse(ascent, COARSE_ROUNDS, observe);
 }
 
 fn climb_finest(
@@ -185,10 +189,14 @@ fn climb_finest(
             return nodes;
         }
         if !acts {
-            let mut point = certify(ascent, &mut ContinuumBounds::new(&ascent.level));
+            let mut point = certify(ascent, &mut ContinuumBounds::new(&ascent.level), aim);
             let met = point.gap() <= options.relative_gap * point.primal.value().abs();
             point.termination = if met { Termination::Gap } else { termination };
-            return if point.gap() < nodes.gap() { Reached::Continuum(point) } else { nodes };
+            return if met || NODES_PREFERRED * point.gap() < nodes.gap() {
+                Reached::Continuum(point)
+            } else {
+                nodes
+            };
         }
     }
     set_cap(ascent, multipliers);
@@ -199,8 +207,7 @@ fn climb_finest(
         }
         let Some(level) = ascent.level.refined() else { break };
         let grid = ascent.level.grid;
-        let multipliers =
-            ascent.cap.take().map(|cap| prolong_fields(&grid, &cap.multipliers, components(&grid)));
+        let multipliers = ascent.cap.take().map(|cap| prolong_stresses(&grid, &cap.multipliers));
         *ascent = Ascent::new(level, prolong_values(&grid, &ascent.phi));
         set_cap(ascent, multipliers);
         point = climb_capped(ascent, aim, options.rounds, observe);
@@ -283,14 +290,13 @@ fn lift(ascent: &mut Ascent) {
 
 /// Predicted increase below which steps stop: a small part of what the plan's spread over cells costs.
 fn resolution(ascent: &Ascent, aim: Option<Aim>) -> f64 {
-    let spread = ascent.level.curvature() * ascent.level.grid.dimension as f64 / 6.0;
     // The divergence of the plan sees node-to-node oscillations long after the objective stops seeing them.
     let part = match aim {
         None => 1e-1,
         Some(Aim { at_floor: AtFloor::Stop, .. }) => 1e-7,
         Some(Aim { at_floor: AtFloor::Settle, .. }) => 1e-10,
     };
-    (part * spread).max(16.0 * f64::EPSILON * ascent.value.abs())
+    (part * ascent.level.spread_cost()).max(16.0 * f64::EPSILON * ascent.value.abs())
 }
 
 fn solution(problem: &TorusProblem, ascent: &Ascent, reached: Reached, started: Instant) -> TorusSolution {

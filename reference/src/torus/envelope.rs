@@ -135,6 +135,12 @@ impl ParabolaEnvelope {
         cost * self.curvature
     }
 
+    /// The node of the lowest value, the position of the first break after it and the node beyond that break, the last two
+    /// counted from the first.
+    pub(crate) fn first_break(&self) -> (usize, f64, usize) {
+        (self.start, self.breaks[1], self.nodes.get(1).map_or(self.values.len() - 1, |node| *node as usize))
+    }
+
     /// The derivative of the hat averages along `direction`: the transpose of [`ParabolaEnvelope::scatter`].
     pub fn gather(&self, direction: &[f64], out: &mut [f64]) {
         let n = out.len();

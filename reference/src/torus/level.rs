@@ -6,11 +6,8 @@ use super::grid::TorusGrid;
 use super::hopf_lax::hopf_lax_in_place;
 use super::lipschitz::envelope_with_apexes;
 use super::problem::TorusProblem;
-use super::transfer::{averaged, coarser, prolong_fields, restrict_masses};
+use super::transfer::{BINOMIAL, averaged, coarser, prolong_linearly, restrict_masses};
 use super::vector::{dot, kullback_leibler, maximum, sum_pairs, update};
-
-/// The binomial step `(1, 2, 1)/4`, from its middle.
-const BINOMIAL: [f64; 2] = [0.5, 0.25];
 
 /// Masses and parameters on one grid.
 pub(crate) struct Level {
@@ -75,7 +72,7 @@ impl Level {
         let grid = TorusGrid::new(self.grid.dimension, 2 * self.grid.nodes_per_side).ok()?;
         let part = 0.5_f64.powi(grid.dimension as i32);
         let refine = |masses: &[f64]| -> Vec<f64> {
-            prolong_fields(&self.grid, masses, 1).into_iter().map(|mass| part * mass).collect()
+            prolong_linearly(&self.grid, masses).into_iter().map(|mass| part * mass).collect()
         };
         Some(Self { grid, source: refine(&self.source), target: refine(&self.target), ..*self })
     }
@@ -108,6 +105,11 @@ impl Level {
         self.kinetic * self.grid.spacing() * self.grid.spacing()
     }
 
+    /// `lambda d h^2 / (12 T)`: what it costs to spread a node's mass over its hat.
+    pub fn spread_cost(&self) -> f64 {
+        self.curvature() * self.grid.dimension as f64 / 6.0
+    }
+
     /// `T / lambda`.
     pub fn diffusion(&self) -> f64 {
         0.5 / self.kinetic
@@ -121,11 +123,21 @@ impl Level {
     /// The dual value of the Lipschitz envelope of `psi`.
     pub fn dual_point(&self, psi: &[f64]) -> DualPoint {
         let (phi, _) = envelope_with_apexes(&self.grid, psi, self.slope());
-        let mut initial = phi.clone();
+        let (lower, initial) = self.value_and_transform(&phi);
+        DualPoint { lower, phi, initial }
+    }
+
+    /// `sum p U - ln sum q e^phi` over nodes, whatever the slopes of `phi`.
+    pub fn node_value(&self, phi: &[f64]) -> f64 {
+        self.value_and_transform(phi).0
+    }
+
+    fn value_and_transform(&self, phi: &[f64]) -> (f64, Vec<f64>) {
+        let mut initial = phi.to_vec();
         let mut scratch = vec![0.0; phi.len()];
         hopf_lax_in_place(&self.grid, self.curvature(), &mut initial, &mut scratch);
-        let lower = dot(&self.source, &initial) - log_partition(&phi, &self.target, &mut scratch);
-        DualPoint { lower, phi, initial }
+        let value = dot(&self.source, &initial) - log_partition(phi, &self.target, &mut scratch);
+        (value, initial)
     }
 
     /// The plan with `eta = rho_T`, its far end spread by as many binomial steps `(1, 2, 1)/4` as pay off: each keeps the

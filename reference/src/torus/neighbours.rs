@@ -33,7 +33,7 @@ pub(crate) fn around(grid: &TorusGrid, node: usize) -> Around {
 }
 
 /// Calls `visit(node, neighbours, record)` for every node, `out` holding `size` entries for each.
-pub(crate) fn for_each_record<T: Send>(
+fn for_each_record<T: Send>(
     grid: &TorusGrid,
     out: &mut [T],
     size: usize,

@@ -58,6 +58,9 @@ impl NewtonDirection {
         direction: &mut [f64],
     ) -> usize {
         dual.linearise();
+        if let Some(cap) = &mut cap {
+            cap.linearise();
+        }
         self.set_scaling(dual, cap.as_deref_mut(), tilted);
         direction.fill(0.0);
         self.residual.copy_from_slice(gradient);

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use super::envelope::ParabolaEnvelope;
 use super::grid::TorusGrid;
 use super::hopf_lax::{LINES_PER_TASK, rotate_axes, rotate_axes_back};
+use super::line_rearrangement::LineRearrangement;
 use super::vector::dot;
 
 /// One axis' pass: the envelope of every line, and the mass that goes through it.
@@ -96,6 +97,27 @@ impl SmoothDual {
             cost += costs.iter().sum::<f64>();
         }
         KineticValue { dual, cost }
+    }
+
+    /// An upper bound of `lambda / (2 T) W2^2` between the hat-spread densities of the source and of [`Self::marginal`]: the
+    /// last plan, rearranged along every line of every pass ([`super::line_rearrangement`]).
+    pub(crate) fn rearranged_cost(&self) -> f64 {
+        let n = self.grid.nodes_per_side;
+        let cost = |stage: &Stage| -> f64 {
+            let lines = stage.mass.par_chunks(n).zip(&stage.envelopes).with_min_len(LINES_PER_TASK);
+            let costs: Vec<f64> = lines
+                .map_init(
+                    || (LineRearrangement::default(), vec![0.0; n]),
+                    |(rearrangement, landed), (mass, envelope)| {
+                        landed.fill(0.0);
+                        let between_nodes = envelope.scatter(mass, landed);
+                        between_nodes.min(self.curvature * rearrangement.cost(envelope, mass, landed))
+                    },
+                )
+                .collect();
+            costs.iter().sum()
+        };
+        self.stages.iter().map(cost).sum()
     }
 
     pub(crate) fn dimension(&self) -> usize {

@@ -61,12 +61,12 @@ pub(crate) fn prolong_values(coarse: &TorusGrid, values: &[f64]) -> Vec<f64> {
     current
 }
 
-/// Fields of `components` numbers for each node on the finer grid, linear in between (keeps signs and bounds).
-pub(crate) fn prolong_fields(coarse: &TorusGrid, fields: &[f64], components: usize) -> Vec<f64> {
+/// Node values on the finer grid, linear in between (keeps signs and bounds).
+pub(crate) fn prolong_linearly(coarse: &TorusGrid, values: &[f64]) -> Vec<f64> {
     let half = coarse.nodes_per_side;
-    let mut current = fields.to_vec();
+    let mut current = values.to_vec();
     // Axis by axis from the last: `inner` numbers follow each node of the axis.
-    let mut inner = components;
+    let mut inner = 1;
     for _ in 0..coarse.dimension {
         let block = half * inner;
         let mut next = Vec::with_capacity(2 * current.len());
@@ -82,6 +82,9 @@ pub(crate) fn prolong_fields(coarse: &TorusGrid, fields: &[f64], components: usi
     }
     current
 }
+
+/// The binomial step `(1, 2, 1)/4`, from its middle.
+pub(crate) const BINOMIAL: [f64; 2] = [0.5, 0.25];
 
 /// `values` averaged along every axis with weights `kernel[0]` at the node and `kernel[k]` at distance `k` on both sides.
 pub(crate) fn averaged(grid: &TorusGrid, values: &[f64], kernel: &[f64]) -> Vec<f64> {
