@@ -215,15 +215,24 @@ fn climb_finest(
     Reached::Continuum(point)
 }
 
-/// Whether the potential of the free ascent breaks the cap where the target sees it, or leaves mass where it does not.
-fn cap_acts(ascent: &Ascent, dual: &DualPoint) -> bool {
-    let level = &ascent.level;
-    if !level.has_empty_target_nodes() {
-        return violation(&level.grid, &ascent.phi, level.lipschitz) > 0.0;
+/// Whether the potential of the free ascent breaks the cap where the target sees it, or some mass would rather land where the
+/// target has none, on the cones of slope `L` above that potential.
+fn cap_acts(ascent: &mut Ascent, dual: &DualPoint) -> bool {
+    if !ascent.level.has_empty_target_nodes() {
+        return violation(&ascent.level.grid, &ascent.phi, ascent.level.lipschitz) > 0.0;
     }
     let lowered = |((phi, envelope), q): ((&f64, &f64), &f64)| *q > 0.0 && envelope < phi;
-    level.stray_mass(&ascent.smooth.marginal) > 0.0
-        || ascent.phi.iter().zip(&dual.phi).zip(&level.target).any(lowered)
+    if ascent.phi.iter().zip(&dual.phi).zip(&ascent.level.target).any(lowered) {
+        return true;
+    }
+    let free = ascent.phi.clone();
+    let slope = ascent.level.slope();
+    ascent.level.lift_empty_target_nodes(&mut ascent.phi, slope);
+    ascent.evaluate();
+    let acts = ascent.level.stray_mass(&ascent.smooth.marginal) > 0.0;
+    ascent.phi = free;
+    ascent.evaluate();
+    acts
 }
 
 fn set_cap(ascent: &mut Ascent, multipliers: Option<Vec<f64>>) {
@@ -282,10 +291,12 @@ fn climb_free(
     (termination, primal, dual)
 }
 
-/// No mass should land where the target has none: there `phi` may be as high as the cap allows.
+/// Without the cap no mass lands where the target has none: there `phi` is put on cones steeper than the kinetic cost can be.
+/// The result does not depend on `L`, nor on where the ascent started.
 fn lift(ascent: &mut Ascent) {
-    let slope = ascent.level.slope();
-    ascent.level.lift_empty_target_nodes(&mut ascent.phi, slope);
+    let level = &ascent.level;
+    let steepest = level.kinetic * (level.grid.dimension as f64).sqrt() * level.grid.spacing();
+    level.lift_empty_target_nodes(&mut ascent.phi, steepest);
 }
 
 /// Predicted increase below which steps stop: a small part of what the plan's spread over cells costs.
