@@ -48,8 +48,9 @@ const fn idle_rounds_allowed(at_floor: AtFloor) -> usize {
     }
 }
 
-/// Newton steps between multiplier steps, fewer where one predicts less than [`resolution`].
+/// Newton steps between multiplier steps on the finest grid and on coarser ones, fewer where one predicts less than [`resolution`].
 const INNER_STEPS: usize = 10;
+const COARSE_INNER_STEPS: usize = 4;
 
 /// That part of what the plan's spread over cells costs.
 fn resolution(ascent: &Ascent, at_floor: AtFloor) -> f64 {
@@ -72,7 +73,7 @@ pub(crate) fn climb_capped(
 ) -> CappedPoint {
     let mut bounds = ContinuumBounds::new(&ascent.level);
     ascent.evaluate();
-    maximise(ascent, resolution(ascent, aim.at_floor), observe);
+    maximise(ascent, INNER_STEPS, resolution(ascent, aim.at_floor), observe);
     let mut point = certify(ascent, &mut bounds, aim);
     let mut idle_rounds = 0;
     for _ in 1..rounds {
@@ -86,7 +87,7 @@ pub(crate) fn climb_capped(
         }
         step_multipliers(ascent);
         let old_gap = point.gap();
-        maximise(ascent, resolution(ascent, aim.at_floor), observe);
+        maximise(ascent, INNER_STEPS, resolution(ascent, aim.at_floor), observe);
         let next = certify(ascent, &mut bounds, aim);
         match aim.at_floor {
             AtFloor::Stop => point.keep_better(next),
@@ -103,14 +104,14 @@ pub(crate) fn climb_capped(
 pub(crate) fn climb_capped_coarse(ascent: &mut Ascent, rounds: usize, observe: &mut dyn FnMut(&AscentStep)) {
     ascent.evaluate();
     for _ in 0..rounds {
-        maximise(ascent, resolution(ascent, AtFloor::Stop), observe);
+        maximise(ascent, COARSE_INNER_STEPS, resolution(ascent, AtFloor::Stop), observe);
         step_multipliers(ascent);
     }
 }
 
 /// Newton steps on the augmented Lagrangian until one predicts an increase of at most `resolution`.
-fn maximise(ascent: &mut Ascent, resolution: f64, observe: &mut dyn FnMut(&AscentStep)) {
-    for _ in 0..INNER_STEPS {
+fn maximise(ascent: &mut Ascent, steps: usize, resolution: f64, observe: &mut dyn FnMut(&AscentStep)) {
+    for _ in 0..steps {
         match ascent.step(1e-2 * resolution, observe) {
             Some(increase) if increase > resolution => {}
             _ => break,

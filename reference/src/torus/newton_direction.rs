@@ -57,7 +57,9 @@ impl NewtonDirection {
         gradient: &[f64],
         direction: &mut [f64],
     ) -> usize {
-        dual.linearise();
+        // Under a cap mass may land where the target has none, and go on from there.
+        let no_stray = self.metric == Metric::Plain && cap.is_none();
+        dual.linearise(no_stray.then_some(tilted));
         if let Some(cap) = &mut cap {
             cap.linearise();
         }
