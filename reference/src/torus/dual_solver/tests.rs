@@ -98,6 +98,58 @@ fn the_gap_under_an_active_cap_falls_with_the_spacing() {
 }
 
 #[test]
+fn smooth_densities_under_an_active_cap_are_certified_to_a_thousandth_on_256_nodes_a_side() {
+    use NamedDensity::{Bump, Mixture, TwoBumps};
+    for (densities, lipschitz) in
+        [((Bump, Mixture), 0.1), ((Bump, Mixture), 0.05), ((TwoBumps, Mixture), 0.1)]
+    {
+        let solution = solve(&problem((2, 256), densities, (lipschitz, 1.0, 1.0)), 1e-3);
+        assert_eq!(solution.bounded, BoundedProblem::HatSpread);
+        assert_eq!(solution.termination, Termination::Gap, "{densities:?}: {}", solution.relative_gap());
+        assert!(solution.relative_gap() <= 1e-3 && solution.lipschitz_cost > 0.01 * solution.upper);
+    }
+}
+
+#[test]
+fn towards_a_singular_target_the_gap_has_second_order_too() {
+    let solutions = [32, 64, 128]
+        .map(|n| solve(&problem((2, n), (NamedDensity::Bump, NamedDensity::Circle), (10.0, 1.0, 1.0)), 0.0));
+    for pair in solutions.windows(2) {
+        assert_ne!(pair[1].termination, Termination::Budget);
+        let order = (pair[0].gap() / pair[1].gap()).log2();
+        assert!((order - 2.0).abs() < 0.2, "{order}"); // the circle's nodes change from grid to grid
+    }
+}
+
+#[test]
+fn every_start_ends_in_the_same_problem_towards_a_singular_target() {
+    let problem = problem((2, 24), (NamedDensity::Bump, NamedDensity::Circle), (1.0, 1.0, 0.25));
+    let mut rng = ChaCha8Rng::seed_from_u64(10);
+    let solutions: Vec<TorusSolution> = (0..4)
+        .map(|_| {
+            let mut amplitude = || rng.random_range(-0.1..0.1);
+            let (a, b, c) = (amplitude(), amplitude(), amplitude());
+            let tau = std::f64::consts::TAU;
+            let start = problem.grid.tabulate(|x| {
+                a * (tau * x[0]).sin() + b * (tau * x[1]).cos() + c * (tau * (x[0] - x[1])).cos()
+            });
+            let start = Some(start.into_iter().collect());
+            let at_floor = AtFloor::Settle;
+            let options =
+                DualOptions { relative_gap: 0.0, rounds: 100, at_floor, start, ..Default::default() };
+            solve_dual(&problem, &options).unwrap()
+        })
+        .collect();
+    for other in &solutions[1..] {
+        let first = &solutions[0];
+        assert_eq!(other.bounded, first.bounded);
+        assert!((other.upper - first.upper).abs() < 0.01 * first.gap(), "{} {}", other.upper, first.upper);
+        let terminal = (&other.terminal_density - &first.terminal_density).mapv(f64::abs).sum();
+        assert!(terminal < first.gap(), "{terminal}");
+    }
+}
+
+#[test]
 fn a_refined_grid_tightens_the_bounds_of_the_same_number() {
     let problem = problem((2, 32), (NamedDensity::Bump, NamedDensity::Mixture), (0.1, 1.0, 1.0));
     let options = DualOptions { relative_gap: 0.0, refinements: 1, ..DualOptions::default() };

@@ -33,10 +33,8 @@ fn sides(dimension: usize, target: NamedDensity, solver: Solver, quick: bool) ->
         (_, Solver::LargeGrid, false) if smooth => &[16, 24, 32],
         (1, Solver::LargeGrid, true) if smooth => &[64],
         (_, Solver::LargeGrid, true) if smooth => &[24],
-        // W1 active: one grid shows how much the large-grid solver certifies.
-        (1, Solver::LargeGrid, false) => &[64],
-        (_, Solver::LargeGrid, false) if target == NamedDensity::TwoBumps => &[32, 48],
-        (_, Solver::LargeGrid, false) => &[32],
+        (1, Solver::LargeGrid, false) => &[64, 128, 256],
+        (_, Solver::LargeGrid, false) => &[32, 48],
         (1, _, true) if !smooth => &[24],
         (_, _, true) if !smooth => &[6],
         (1, _, false) if smooth => &[64],
