@@ -196,7 +196,7 @@ mod tests {
             let mut values = vec![0.0; grid.node_count() * components(grid)];
             for (k, value) in values.iter_mut().enumerate() {
                 let (row, component) = (k / n / components(grid), k / n % components(grid));
-                let half = |bit: usize| 0.5 * (component / 2 >> bit & 1) as f64;
+                let half = |bit: usize| 0.5 * ((component / 2) >> bit & 1) as f64;
                 *value = field([h * (row as f64 + half(0)), h * ((k % n) as f64 + half(1))], component % 2);
             }
             values

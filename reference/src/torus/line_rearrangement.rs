@@ -188,7 +188,7 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(21);
         for n in [8, 17, 64] {
             for (size, curvature) in [(0.5, 1.0), (3.0, 1.0), (2.0, 0.05)] {
-                let phase: f64 = rng.random_range(0.0..6.28);
+                let phase: f64 = rng.random_range(0.0..std::f64::consts::TAU);
                 let tau = std::f64::consts::TAU / n as f64;
                 let phi: Vec<f64> = (0..n).map(|i| size * (tau * i as f64 + phase).sin()).collect();
                 let rough = if n == 64 { 0.0 } else { 0.5 };
