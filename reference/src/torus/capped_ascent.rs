@@ -76,13 +76,16 @@ pub(crate) fn climb_capped(
     maximise(ascent, INNER_STEPS, resolution(ascent, aim.at_floor), observe);
     let mut point = certify(ascent, &mut bounds, aim);
     let mut idle_rounds = 0;
-    for _ in 1..rounds {
+    for round in 1.. {
         if point.gap() <= aim.relative_gap * point.primal.value().abs() {
             point.termination = Termination::Gap;
             break;
         }
         if idle_rounds == idle_rounds_allowed(aim.at_floor) {
             point.termination = Termination::Floor;
+            break;
+        }
+        if round >= rounds {
             break;
         }
         step_multipliers(ascent);

@@ -108,6 +108,10 @@ fn smooth_densities_under_an_active_cap_are_certified_to_a_thousandth_on_256_nod
         assert_eq!(solution.termination, Termination::Gap, "{densities:?}: {}", solution.relative_gap());
         assert!(solution.relative_gap() <= 1e-3 && solution.lipschitz_cost > 0.01 * solution.upper);
     }
+    // One round on the finest grid, and the gap met in it, is no spent budget.
+    let options = DualOptions { relative_gap: 0.05, rounds: 1, ..DualOptions::default() };
+    let coarse = solve_dual(&problem((2, 64), (Bump, Mixture), (0.1, 1.0, 1.0)), &options).unwrap();
+    assert_eq!(coarse.termination, Termination::Gap);
 }
 
 #[test]
