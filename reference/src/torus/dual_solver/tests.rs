@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::specification::ProximalParameters;
+use crate::torus::stencil::Stencil;
+use crate::torus::uniqueness::starts::random_potential;
 use crate::torus::{MiddlePoint, NamedDensity, solve_static};
 use crate::transport::SemiRelaxedOptions;
 use rand::{Rng, SeedableRng};
@@ -126,18 +128,30 @@ fn towards_a_singular_target_the_gap_has_second_order_too() {
 }
 
 #[test]
+fn the_free_ascent_keeps_all_mass_on_the_target_and_forgets_its_start() {
+    // The cap is below the steepest kinetic slope: on cones of slope L mass would land beside the target.
+    let problem = problem((2, 32), (NamedDensity::Bump, NamedDensity::Circle), (1.0, 1.0, 0.25));
+    let stencil = Stencil::new(2, 32).unwrap();
+    let aim = Some(Aim { relative_gap: 0.0, at_floor: AtFloor::Settle });
+    let values = [1000, 1001, 1003].map(|seed| {
+        let mut ascent = Ascent::new(Level::of(&problem), random_potential(&stencil, 1.0, seed));
+        climb_free(&mut ascent, 200, aim, &mut |_| ());
+        assert_eq!(ascent.level.stray_mass(&ascent.smooth.marginal), 0.0);
+        ascent.value
+    });
+    let spread = values.iter().fold(0.0_f64, |worst, value| worst.max((value - values[0]).abs()));
+    assert!(spread < 1e-7 * values[0], "{values:?}"); // the steps stop on predictions of 1e-10 of the spread over cells
+}
+
+#[test]
 fn every_start_ends_in_the_same_problem_towards_a_singular_target() {
-    let problem = problem((2, 24), (NamedDensity::Bump, NamedDensity::Circle), (1.0, 1.0, 0.25));
-    let mut rng = ChaCha8Rng::seed_from_u64(10);
-    let solutions: Vec<TorusSolution> = (0..4)
-        .map(|_| {
-            let mut amplitude = || rng.random_range(-0.1..0.1);
-            let (a, b, c) = (amplitude(), amplitude(), amplitude());
-            let tau = std::f64::consts::TAU;
-            let start = problem.grid.tabulate(|x| {
-                a * (tau * x[0]).sin() + b * (tau * x[1]).cos() + c * (tau * (x[0] - x[1])).cos()
-            });
-            let start = Some(start.into_iter().collect());
+    // From the first of these starts the free ascent stuck with a quarter of the mass off the target, from the others not,
+    // while empty nodes were put on cones of slope L.
+    let problem = problem((2, 32), (NamedDensity::Bump, NamedDensity::Circle), (1.0, 1.0, 0.25));
+    let stencil = Stencil::new(2, 32).unwrap();
+    let solutions: Vec<TorusSolution> = (1000..1003)
+        .map(|seed| {
+            let start = Some(random_potential(&stencil, 1.0, seed));
             let at_floor = AtFloor::Settle;
             let options =
                 DualOptions { relative_gap: 0.0, rounds: 100, at_floor, start, ..Default::default() };
