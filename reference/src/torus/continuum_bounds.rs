@@ -19,7 +19,9 @@
 //! J_c >= sum (K p)_k U_k - min(lambda d s^2 (1/8 + 1/12)/T, L^2 T/(2 lambda)) - ln sum (K q)_k e^{phi_k}
 //! ```
 //!
-//! **Above.** A plan between nodes, spread by one hat noise common to both ends, costs the same and joins `p^` to `rho^`; a
+//! **Above.** A plan between nodes, spread by one hat noise common to both ends, costs the same and joins `p^` to `rho^`. It may
+//! be rearranged along the lines of every pass: given the nodes of the other axes, the positions within hats along different
+//! axes are independent, so whatever joins the two spread marginals of each line joins `p^` to `rho^` ([`super::line_rearrangement`]). A
 //! flux bounds `W1(rho^, eta^)` ([`super::beckmann`]); `KL(eta^ | q^) <= KL(eta | q)`, spreading being a Markov kernel.
 //! The same common noise shows `J_c <= J`, the node value of [`super::problem`]: **the lower bound holds for both**.
 

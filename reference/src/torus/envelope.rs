@@ -153,48 +153,29 @@ impl ParabolaEnvelope {
         });
     }
 
-    /// Minus the second derivative of `sum_i mass_i * hat_average_i`, as weights `w_j` of the edges `(j, j + 1)`: the
-    /// quadratic form is `sum_j w_j (d_{j+1} - d_j)^2`. A break at `x` contributes `m(x) / (2 a)`, `m` the linear
-    /// interpolant of the mass, to every edge it spans; nodes that minimise nowhere count as lying on the envelope's
-    /// chord, which keeps the form elliptic.
-    pub fn edge_weights(&self, mass: &[f64], out: &mut [f64]) {
-        let n = mass.len();
-        out.fill(0.0);
-        self.for_each_break(mass, |low, high, weight| {
-            for node in low..high {
-                out[self.index(node, n)] += weight;
-            }
-        });
-    }
-
-    /// The same form with springs between consecutive *kept* nodes `j` and `next_j`, `sum_j w_j (d_next - d_j)^2`: of the nodes
-    /// that minimise nowhere, only those that are kept count as lying on the chord.
+    /// Minus the second derivative of `sum_i mass_i * hat_average_i`, as weights of springs from each node `j` to a node `next_j`
+    /// further on: the quadratic form is `sum_j w_j (d_next - d_j)^2`. A break at `x` between nodes `g` apart contributes
+    /// `m(x) / (2 a g) (d_high - d_low)^2`, `m` the linear interpolant of the mass. Of the nodes that minimise nowhere, those that
+    /// are `kept` count as lying on the envelope's chord: each part of it gets the weight `m(x) / (2 a)` over its length.
     pub fn spring_weights(&self, mass: &[f64], kept: &[bool], weights: &mut [f64], next: &mut [u32]) {
         let n = mass.len();
         weights.fill(0.0);
         next.fill(0);
-        self.for_each_break(mass, |low, high, weight| {
-            let mut from = low;
-            for node in low + 1..=high {
-                if node == high || kept[self.index(node, n)] {
+        let inverse = 0.5 / self.curvature;
+        for (pair, position) in self.nodes.windows(2).zip(&self.breaks[1..]) {
+            let cell = position.clamp(0.0, n as f64 - 0.5) as u32;
+            let part = position - f64::from(cell);
+            let density = mass[self.index(cell, n)] * (1.0 - part) + mass[self.index(cell + 1, n)] * part;
+            let weight = density.max(0.0) * inverse;
+            let mut from = pair[0];
+            for node in from + 1..=pair[1] {
+                if node == pair[1] || kept[self.index(node, n)] {
                     let index = self.index(from, n);
                     weights[index] = weight / f64::from(node - from);
                     next[index] = self.index(node, n) as u32;
                     from = node;
                 }
             }
-        });
-    }
-
-    /// Calls `visit(low, high, m(x) / (2 a))` for every break, between the nodes `low` and `high`.
-    fn for_each_break(&self, mass: &[f64], mut visit: impl FnMut(u32, u32, f64)) {
-        let n = mass.len();
-        let inverse = 0.5 / self.curvature;
-        for (pair, position) in self.nodes.windows(2).zip(&self.breaks[1..]) {
-            let cell = position.clamp(0.0, n as f64 - 0.5) as u32;
-            let part = position - f64::from(cell);
-            let density = mass[self.index(cell, n)] * (1.0 - part) + mass[self.index(cell + 1, n)] * part;
-            visit(pair[0], pair[1], density.max(0.0) * inverse);
         }
     }
 

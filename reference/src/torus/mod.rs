@@ -2,7 +2,8 @@
 //!
 //! Read in this order: [`grid`], [`densities`], [`envelope`] (one line), [`mod@hopf_lax`] (all axes), [`lipschitz`].
 //! Static: [`problem`], [`static_solver`], [`dual_solver`] and its parts: `smooth_dual`, `newton_direction`, `ascent`, `level`;
-//! under an active Lipschitz cap `line_fields`, `control_slopes`, `slope_cap`, `beckmann`, `continuum_bounds`, `capped_ascent`.
+//! under an active Lipschitz cap `line_fields`, `control_slopes`, `slope_cap`, `beckmann`, `slope_repair`, `line_rearrangement`,
+//! `continuum_bounds`, `capped_ascent`.
 //! In time: [`stencil`], [`hamilton_jacobi`], [`continuity`] (its adjoint), [`time_solver`], [`energy_identity`].
 
 mod ascent;
