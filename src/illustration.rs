@@ -1,4 +1,4 @@
-//! The picture of docs/oracle.md: one combined proximal on the line, drawn from its certified solution.
+//! The picture of docs/records/oracle.md: one combined proximal on the line, drawn from its certified solution.
 
 mod panels;
 mod polyline;

@@ -8,7 +8,7 @@
 //! (zero where the index leaves `0..7`; radius `r = 2` for f = 2, else 1). With the pooling position slowest in `d`, the 2x2 pool is
 //! a maximum over four contiguous channel groups, and its result is the next block's input with cells of `f/2`: a chain of n
 //! blocks runs wholly on the final grid, starting from `f = 2^n`. This is exact. On the CPU it makes the adjoint of the first block, an
-//! 8-to-1 channel convolution that libtorch runs at a fraction of its speed, several times cheaper (docs/results.md).
+//! 8-to-1 channel convolution that libtorch runs at a fraction of its speed, several times cheaper (docs/records/results.md).
 //!
 //! The block has no bias, so one 0/1 selection per sample describes it locally: `block(x) = S W' x`, with adjoint `W'^T S^T`.
 

@@ -1,4 +1,4 @@
-//! The table of docs/torus.md: gap, seconds, milliseconds of one Hessian product, and its growth with the grid.
+//! The table of docs/records/torus.md: gap, seconds, milliseconds of one Hessian product, and its growth with the grid.
 //!
 //! `cargo run --release -p proxflow-reference --example torus_scaling -- [SOURCE TARGET LIPSCHITZ LAMBDA HORIZON GAP REFINEMENTS SIDES...]`
 

@@ -1,6 +1,6 @@
 //! `certify`: exact Lipschitz-regularised divergences and combined proximals of weighted point sets, with certificates.
 //!
-//! See `certify --help` and docs/oracle.md.
+//! See `certify --help` and docs/records/oracle.md.
 
 mod certificate;
 mod divergence;
@@ -49,7 +49,7 @@ enum Task {
   certify proximal --source X.npy --data Z.npy --f kl --lipschitz 1 --lambda 0.05 --horizon 5 --endpoints flow.npy --json -
   certify proximal --trajectories flow.npy --data Z.npy --lipschitz 1 --lambda 0.05 --horizon 5 --json -")]
     Proximal(proximal::ProximalTask),
-    /// Draws the picture of docs/oracle.md: potentials, intermediate measure and kink in one dimension, as SVG.
+    /// Draws the picture of docs/records/oracle.md: potentials, intermediate measure and kink in one dimension, as SVG.
     #[command(after_help = "Example:
   certify illustrate --out docs/images/oracle-1d.svg")]
     Illustrate(IllustrateTask),
