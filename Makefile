@@ -3,7 +3,7 @@ CARGO ?= cargo
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: help setup doctor mnist torus test validate bench
+.PHONY: help setup doctor mnist torus test validate bench book
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,3 +28,7 @@ validate: setup ## check every claim and write report.html
 
 bench: setup ## time the oracle and the training step beside their peers
 	@$(PYTHON) scripts/bench.py $(ARGS)
+
+book: ## build the guide into target/book
+	@$(PYTHON) scripts/check_docs.py
+	@$(PYTHON) scripts/setup.py book

@@ -3,6 +3,7 @@
 
   setup.py install   install what is missing (re-running does nothing)
   setup.py doctor    print what was found
+  setup.py book      build the guide (docs/guide) into target/book; installs mdbook into the user's cache, once
 """
 import argparse
 import os
@@ -148,6 +149,30 @@ def install():
     LINK.symlink_to(folder)
 
 
+def tool(name, version, *options):
+    """The path of a program from crates.io, built into the user's cache once."""
+    root = CACHE / "tools" / f"{name}-{version}"
+    program = root / "bin" / name
+    if not program.exists():
+        print(f"setup: {name} {version} into {root}", flush=True)
+        command = ["cargo", "install", "--quiet", "--locked", "--root", str(root), f"{name}@{version}", *options]
+        environment = {key: value for key, value in os.environ.items() if key != "CARGO_TARGET_DIR"}
+        if subprocess.run(command, cwd=CACHE, env=environment).returncode != 0:
+            fail(f"{name} {version} could not be installed from crates.io (network, free space in {root})")
+    return program
+
+
+def book():
+    """Builds docs/guide with mdbook and its formula preprocessor; any warning is an error."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    programs = [tool("mdbook", "0.5.4", "--no-default-features", "--features", "search"), tool("mdbook-katex", "0.10.0")]
+    path = os.pathsep.join([*(str(program.parent) for program in programs), os.environ["PATH"]])
+    ran = subprocess.run([str(programs[0]), "build", str(ROOT / "docs" / "guide")], env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    if ran.returncode != 0 or "ERROR" in ran.stderr or "WARN" in ran.stderr:
+        fail(f"the guide does not build: {ran.stderr.strip()}")
+    print(f"setup: the guide is in {ROOT / 'target' / 'book' / 'index.html'}")
+
+
 def first_line(command):
     try:
         return subprocess.run(command, capture_output=True, text=True).stdout.strip().splitlines()[0]
@@ -183,5 +208,5 @@ def doctor():
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("install", "doctor"))
-    {"install": install, "doctor": doctor}[parser.parse_args().action]()
+    parser.add_argument("action", choices=("install", "doctor", "book"))
+    {"install": install, "doctor": doctor, "book": book}[parser.parse_args().action]()
