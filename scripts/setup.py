@@ -168,9 +168,13 @@ def book():
     programs = [tool("mdbook", "0.5.4", "--no-default-features", "--features", "search"), tool("mdbook-katex", "0.10.0")]
     path = os.pathsep.join([*(str(program.parent) for program in programs), os.environ["PATH"]])
     ran = subprocess.run([str(programs[0]), "build", str(ROOT / "docs" / "guide")], env={**os.environ, "PATH": path}, capture_output=True, text=True)
-    if ran.returncode != 0 or "ERROR" in ran.stderr or "WARN" in ran.stderr:
-        fail(f"the guide does not build: {ran.stderr.strip()}")
-    print(f"setup: the guide is in {ROOT / 'target' / 'book' / 'index.html'}")
+    # The preprocessor's remark about the patch version of mdbook is no fault of the guide.
+    faults = [line for line in ran.stderr.splitlines() if ("WARN" in line or "ERROR" in line) and "was built against mdbook" not in line]
+    if ran.returncode != 0 or faults:
+        fail(f"the guide does not build: {faults[0] if faults else ran.stderr.strip()}")
+    built = ROOT / "target" / "book"
+    shutil.copytree(ROOT / "docs" / "images", built / "images", dirs_exist_ok=True)
+    print(f"setup: the guide is in {built / 'guide' / 'index.html'}")
 
 
 def first_line(command):
