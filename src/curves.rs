@@ -5,9 +5,9 @@ use std::path::Path;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use crate::axis::{TickedRange, label, linear_ticks, logarithmic_ticks};
 use crate::command::{Failure, write_atomically};
-use crate::picture::use_built_in_font;
+use proxflow_io::plot::axis::{TickedRange, label, linear_ticks, logarithmic_ticks};
+use proxflow_io::plot::use_built_in_font;
 
 /// One panel: its columns with the words that name them, and how it is drawn.
 struct Panel {

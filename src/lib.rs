@@ -1,13 +1,20 @@
 //! proxflow: generative flows by combined Wasserstein-1 and Wasserstein-2 proximals, verified.
 //!
-//! This root library holds what the commands share; the mathematics lives in the packages
-//! [`proxflow_reference`] (the exact f64 oracle), `proxflow_gpu` (libtorch) and [`proxflow_validation`].
+//! This root library holds what the commands on libtorch share; the mathematics lives in the packages
+//! [`proxflow_reference`] (the exact f64 oracle), `proxflow_gpu` (libtorch) and [`proxflow_validation`], files and messages in
+//! [`proxflow_io`].
 
-pub mod array_file;
-pub mod axis;
-pub mod command;
 pub mod curves;
 pub mod dataset;
-pub mod illustration;
 pub mod picture;
 pub mod run_directory;
+
+pub use proxflow_io::array_file;
+
+/// Exit codes, one-line errors, outputs: [`proxflow_io::command`] and the commit of this build.
+pub mod command {
+    pub use proxflow_io::command::*;
+
+    /// The commit the program was built from, `unknown` outside a checkout.
+    pub const COMMIT: &str = env!("PROXFLOW_COMMIT");
+}

@@ -5,7 +5,7 @@ use std::path::Path;
 use image::{GrayImage, ImageEncoder, codecs::png::PngEncoder};
 use ndarray::ArrayView2;
 use plotters::prelude::*;
-use plotters::style::register_font;
+use proxflow_io::plot::use_built_in_font;
 
 use crate::command::{Failure, write_atomically};
 use crate::dataset::SIDE;
@@ -18,17 +18,6 @@ const GAP: usize = 2;
 const LINE: usize = 20;
 /// Empty pixels around the caption.
 const MARGIN: usize = 8;
-
-/// Makes the built-in font known to plotters as `sans-serif`.
-pub fn use_built_in_font() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        for style in [FontStyle::Normal, FontStyle::Bold] {
-            // The only failure is a font that does not parse; text would then be missing from pictures.
-            let _ = register_font("sans-serif", style, epaint_default_fonts::UBUNTU_LIGHT);
-        }
-    });
-}
 
 /// Writes images `(n, 784)` with values in `[0, 1]` (clipped) as a grid of `columns`, captioned, to a PNG.
 pub fn write_grid(

@@ -1,0 +1,296 @@
+//! `torus solve`: one game, one solver, certified bounds.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use proxflow_io::array_file::{read_array, write_array};
+use proxflow_io::command::{Failure, write_json};
+use proxflow_oracle_commands::COMMIT;
+use proxflow_reference::torus::hamilton_jacobi::HamiltonianSign;
+use proxflow_reference::torus::time_solver::{TimeDependentOptions, TimeDependentProblem};
+use proxflow_reference::torus::{
+    BoundedProblem, DualOptions, MiddlePoint, NamedDensity, Termination, TorusGrid, TorusProblem,
+    TorusSolution, hopf_lax, solve_dual, solve_static,
+};
+use proxflow_reference::transport::SemiRelaxedOptions;
+use proxflow_reference::{DivergenceKind, InvalidInput, ProximalParameters};
+
+use crate::solve_pictures;
+
+/// Which of the three independent solvers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SolverName {
+    /// Semi-relaxed transport on the nodes, exact
+    Static,
+    /// Ascent on the terminal potential, large grids (KL); the cap by an augmented Lagrangian
+    Dual,
+    /// Time-dependent: monotone Hamilton-Jacobi scheme and its adjoint (KL)
+    Pde,
+}
+
+/// Arguments of `torus solve`.
+#[derive(Debug, Clone, Args)]
+#[command(
+    allow_negative_numbers = true,
+    after_help = "Example: torus solve --dim 2 --grid 256 --source bump --target mixture --solver dual \
+                        --out runs/torus --json -"
+)]
+pub struct SolveArguments {
+    /// Dimension of the torus
+    #[arg(long = "dim", default_value_t = 2)]
+    pub dimension: usize,
+    /// Nodes per side
+    #[arg(long, default_value_t = 32)]
+    pub grid: usize,
+    /// Weight of the kinetic energy
+    #[arg(long, default_value_t = 1.0)]
+    pub lambda: f64,
+    /// Time horizon
+    #[arg(long, default_value_t = 1.0)]
+    pub horizon: f64,
+    /// Lipschitz constant of the terminal potential
+    #[arg(long, default_value_t = 1.0)]
+    pub lipschitz: f64,
+    /// Divergence
+    #[arg(long, default_value = "kl")]
+    pub f: DivergenceKind,
+    /// Source density: a name, or a .npy file of node masses
+    #[arg(long, default_value = "bump")]
+    pub source: String,
+    /// Target density: a name, or a .npy file of node masses
+    #[arg(long, default_value = "mixture")]
+    pub target: String,
+    /// Solver
+    #[arg(long, value_enum, default_value_t = SolverName::Static)]
+    pub solver: SolverName,
+    /// Relative gap to reach; the static solver always goes to rounding
+    #[arg(long, default_value_t = 1e-4)]
+    pub tolerance: f64,
+    /// Finer grids (each of twice the nodes per side) that the dual solver may try where the Lipschitz cap acts
+    #[arg(long, default_value_t = 1)]
+    pub refinements: usize,
+    /// Viscosity s >= 0 of the time-dependent solver
+    #[arg(long, default_value_t = 0.0)]
+    pub viscosity: f64,
+    /// Accepted for uniformity; no solver draws random numbers
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Write the report as JSON to this file (`-`: standard output)
+    #[arg(long)]
+    pub json: Option<String>,
+    /// Write the terminal potential phi (N, ..., N) to this .npy file
+    #[arg(long)]
+    pub potential: Option<PathBuf>,
+    /// Write the terminal masses rho_T (N, ..., N) to this .npy file
+    #[arg(long)]
+    pub density: Option<PathBuf>,
+    /// Folder for pictures and arrays (created)
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+/// The contract's keys and more.
+#[derive(Debug, Serialize)]
+struct Report {
+    commit: &'static str,
+    solver: SolverName,
+    /// `nodes`: the node problem. `hat-spread`: the continuum problem between the densities that spread each node's mass over
+    /// its hat function; `lower` then holds for the node problem too, and `upper + node_excess` bounds it from above.
+    /// `scheme`: the discrete game of the time-dependent scheme.
+    bounded: BoundedProblem,
+    lower: f64,
+    upper: f64,
+    gap: f64,
+    relative_gap: f64,
+    /// How far the node value can lie above `upper`, O(h); absent where the bounds are of the node problem itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_excess: Option<f64>,
+    /// pde: residual of the scheme. static, dual: `max |S_{T/2} S_{T/2} phi - S_T phi| / T`, the semigroup defect of
+    /// Hopf-Lax on nodes (O(h^2) on smooth data).
+    hj_residual: f64,
+    /// pde: residual of the scheme. static, dual: `|sum rho_T - sum rho_0|`; their plans move mass along straight lines.
+    continuity_residual: f64,
+    mass_error: f64,
+    seconds: f64,
+    kinetic_cost: f64,
+    lipschitz_cost: f64,
+    divergence: f64,
+    /// The bounds of the node problem hold for the Huber cost (middle point anywhere) after lowering `lower` by this; absent
+    /// where the bounds are of another problem.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    huber_excess: Option<f64>,
+    termination: Termination,
+    iterations: usize,
+}
+
+/// Solves, prints one line, writes what was asked for. A gap above the tolerance is a failed run (exit code 1).
+pub fn run(arguments: &SolveArguments) -> Result<(), Failure> {
+    let grid = TorusGrid::new(arguments.dimension, arguments.grid)?;
+    let parameters = ProximalParameters::new(arguments.lipschitz, arguments.lambda, arguments.horizon)?;
+    let problem = TorusProblem::new(
+        grid,
+        &density("source", &arguments.source, &grid)?,
+        &density("target", &arguments.target, &grid)?,
+        parameters,
+        arguments.f,
+    )?;
+    if !(arguments.tolerance > 0.0 && arguments.tolerance.is_finite()) {
+        return Err(InvalidInput::new("tolerance", arguments.tolerance, "finite and > 0").into());
+    }
+    check_outputs(arguments)?;
+    let (solution, hj_residual, continuity_residual) = solve(arguments, &problem)?;
+    let report = Report {
+        commit: COMMIT,
+        solver: arguments.solver,
+        bounded: solution.bounded,
+        lower: solution.lower,
+        upper: solution.upper,
+        gap: solution.gap(),
+        relative_gap: solution.relative_gap(),
+        node_excess: (solution.bounded == BoundedProblem::HatSpread)
+            .then(|| problem.node_excess(solution.upper)),
+        hj_residual,
+        continuity_residual,
+        mass_error: solution.mass_error(),
+        seconds: solution.seconds,
+        kinetic_cost: solution.kinetic_cost,
+        lipschitz_cost: solution.lipschitz_cost,
+        divergence: solution.divergence,
+        huber_excess: (solution.bounded == BoundedProblem::Nodes).then(|| problem.huber_excess()),
+        termination: solution.termination,
+        iterations: solution.iterations,
+    };
+    if let Some(path) = &arguments.potential {
+        write_array(path, &solution.terminal_potential)?;
+    }
+    if let Some(path) = &arguments.density {
+        write_array(path, &solution.terminal_density)?;
+    }
+    if let Some(folder) = &arguments.out {
+        write_array(&folder.join("potential.npy"), &solution.terminal_potential)?;
+        write_array(&folder.join("initial-potential.npy"), &solution.initial_potential)?;
+        write_array(&folder.join("terminal-density.npy"), &solution.terminal_density)?;
+        write_array(&folder.join("intermediate.npy"), &solution.intermediate)?;
+        write_json(&folder.join("report.json").display().to_string(), &report)?;
+        let caption = format!(
+            "{} to {}, N = {}, L = {}, lambda = {}, T = {}; commit {COMMIT}",
+            arguments.source,
+            arguments.target,
+            arguments.grid,
+            arguments.lipschitz,
+            arguments.lambda,
+            arguments.horizon
+        );
+        solve_pictures::draw(folder, &problem, &solution, &caption)?;
+    }
+    match &arguments.json {
+        Some(target) => write_json(target, &report)?,
+        None => println!(
+            "value of the {} in [{:.10}, {:.10}], gap {:.3e} (relative {:.1e}), {} iterations, {:.2} s",
+            described(report.bounded),
+            report.lower,
+            report.upper,
+            report.gap,
+            report.relative_gap,
+            report.iterations,
+            report.seconds
+        ),
+    }
+    // Rounding may leave a gap of either sign on values near zero: the tolerance is relative to 1 + |value| there.
+    if report.relative_gap > arguments.tolerance && report.gap > 1e-10 {
+        return Err(Failure::Run(format!(
+            "relative gap {:.2e} is above --tolerance {:.2e} (the bounds are valid; {})",
+            report.relative_gap,
+            arguments.tolerance,
+            match (arguments.solver, solution.termination) {
+                (SolverName::Pde, Termination::Budget) => "its Newton steps ran out",
+                (SolverName::Pde | SolverName::Static, _) => "rounding allows no smaller one",
+                (SolverName::Dual, Termination::Floor) => "a finer grid lowers it",
+                (SolverName::Dual, Termination::Gap | Termination::Budget) =>
+                    "the iteration budget ran out; grids up to 48^2 or N = 4096 solve exactly with --solver static",
+            }
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses outputs that cannot be written before any work is done.
+fn check_outputs(arguments: &SolveArguments) -> Result<(), Failure> {
+    let json = arguments.json.as_deref().filter(|target| *target != "-").map(Path::new);
+    let files = [arguments.potential.as_deref(), arguments.density.as_deref(), json];
+    let parents = files.into_iter().flatten().map(|file| match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    });
+    if let Some(folder) = &arguments.out {
+        fs::create_dir_all(folder)
+            .map_err(|error| Failure::bad_input(folder.display(), error, "a folder that can be created"))?;
+    }
+    for folder in parents.chain(arguments.out.as_deref()) {
+        tempfile::tempfile_in(folder)
+            .map_err(|error| Failure::bad_input(folder.display(), error, "a writable folder"))?;
+    }
+    Ok(())
+}
+
+fn described(bounded: BoundedProblem) -> &'static str {
+    match bounded {
+        BoundedProblem::Nodes => "node problem",
+        BoundedProblem::FreeMiddle => "node problem with free middle point",
+        BoundedProblem::HatSpread => "continuum problem between hat-spread densities",
+        BoundedProblem::Scheme => "time-dependent scheme",
+    }
+}
+
+fn density(field: &str, text: &str, grid: &TorusGrid) -> Result<ndarray::ArrayD<f64>, Failure> {
+    if text.ends_with(".npy") || text.contains(".npz") {
+        return Ok(grid.require_density(field, &read_array(text)?)?);
+    }
+    let named: NamedDensity =
+        text.parse().map_err(|error: InvalidInput| InvalidInput { field: field.into(), ..error })?;
+    Ok(named.on(grid))
+}
+
+fn solve(arguments: &SolveArguments, problem: &TorusProblem) -> Result<(TorusSolution, f64, f64), Failure> {
+    let solution = match arguments.solver {
+        SolverName::Static => {
+            solve_static(problem, MiddlePoint::Node, &SemiRelaxedOptions::default())?.solution
+        }
+        SolverName::Dual => {
+            let options = DualOptions {
+                relative_gap: arguments.tolerance,
+                refinements: arguments.refinements,
+                ..DualOptions::default()
+            };
+            solve_dual(problem, &options)?
+        }
+        SolverName::Pde => {
+            let clock = Instant::now();
+            let timed = TimeDependentProblem::from_torus(problem, arguments.viscosity)?;
+            let mut tolerance = arguments.tolerance.min(1e-6);
+            let solve = |tolerance| timed.solve(&TimeDependentOptions { tolerance, ..Default::default() });
+            let mut solved = solve(tolerance)?;
+            // The solver's tolerance is relative to 1 + |value|: a value near zero needs a smaller one.
+            if solved.gap() > arguments.tolerance * solved.upper.abs() {
+                tolerance = (0.5 * arguments.tolerance * solved.upper.abs()).max(1e-13);
+                solved = solve(tolerance)?;
+            }
+            let scheme = timed.scheme();
+            let hj = scheme.residual(&solved.potentials, HamiltonianSign::Equation);
+            let continuity = scheme.continuity_residual(&solved.potentials, &solved.flow.weights);
+            return Ok((solved.to_torus(problem, clock.elapsed().as_secs_f64()), hj, continuity));
+        }
+    };
+    let (lambda, horizon) = (arguments.lambda, arguments.horizon);
+    let whole = hopf_lax(&problem.grid, &solution.terminal_potential, lambda, horizon)?;
+    let half = hopf_lax(&problem.grid, &solution.terminal_potential, lambda, horizon / 2.0)?;
+    let twice = hopf_lax(&problem.grid, &half, lambda, horizon / 2.0)?;
+    let defect = (&twice - &whole).fold(0.0_f64, |worst, value| worst.max(value.abs())) / horizon;
+    let mass = (solution.terminal_density.sum() - problem.source.sum()).abs();
+    Ok((solution, defect, mass))
+}
