@@ -3,7 +3,7 @@ CARGO ?= cargo
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: help setup doctor mnist torus test validate bench book
+.PHONY: help setup doctor mnist torus test validate bench book deny
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,3 +32,7 @@ bench: setup ## time the oracle and the training step beside their peers
 book: ## build the guide into target/book
 	@$(PYTHON) scripts/check_docs.py
 	@$(PYTHON) scripts/setup.py book
+
+deny: ## check licences, sources and the reasons of all dependencies
+	@$(PYTHON) scripts/check_dependencies.py
+	@$(PYTHON) scripts/setup.py deny

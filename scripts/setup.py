@@ -4,6 +4,7 @@
   setup.py install   install what is missing (re-running does nothing)
   setup.py doctor    print what was found
   setup.py book      build the guide (docs/guide) into target/book; installs mdbook into the user's cache, once
+  setup.py deny      check licences and sources of all dependencies with cargo-deny, installed likewise
 """
 import argparse
 import os
@@ -177,6 +178,19 @@ def book():
     print(f"setup: the guide is in {built / 'guide' / 'index.html'}")
 
 
+def deny():
+    """Checks licences, bans and sources with cargo-deny; advisories where their database can be had."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    program = tool("cargo-deny", "0.20.2")
+    if subprocess.run([str(program), "--log-level", "error", "check", "licenses", "bans", "sources"], cwd=ROOT).returncode != 0:
+        fail("cargo-deny found the faults above")
+    advisories = subprocess.run([str(program), "--log-level", "error", "check", "advisories"], cwd=ROOT, capture_output=True, text=True)
+    if "fetch advisory database" in advisories.stderr:
+        print("setup: advisories NOT checked: their database cannot be had here")
+    elif advisories.returncode != 0:
+        fail(f"cargo-deny found advisories:\n{advisories.stderr.strip()}")
+
+
 def first_line(command):
     try:
         return subprocess.run(command, capture_output=True, text=True).stdout.strip().splitlines()[0]
@@ -212,5 +226,5 @@ def doctor():
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("install", "doctor", "book"))
-    {"install": install, "doctor": doctor, "book": book}[parser.parse_args().action]()
+    parser.add_argument("action", choices=("install", "doctor", "book", "deny"))
+    {"install": install, "doctor": doctor, "book": book, "deny": deny}[parser.parse_args().action]()

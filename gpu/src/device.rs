@@ -80,6 +80,7 @@ pub fn device_name(device: Device) -> String {
 }
 
 /// CUDA registers itself when `libtorch_cuda.so` is loaded, so one binary serves machines with and without it.
+#[allow(unsafe_code, reason = "loading a library runs its initialisers")]
 fn load_cuda_backend() {
     #[cfg(target_os = "linux")]
     {
@@ -99,6 +100,7 @@ pub const LIBTORCH_VERSION: &str = "2.11.0";
 
 /// Lets glibc keep large freed blocks instead of returning them to the system: tensors of a few MiB come and go thousands of
 /// times a second, and zeroing their pages anew costs a fifth of a training step on the CPU.
+#[allow(unsafe_code, reason = "a call of the C library")]
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {

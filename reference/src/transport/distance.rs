@@ -45,6 +45,7 @@ impl PackedPoints {
 
     /// Squared distances between each of `rows` and the packed points `start..start + out[r].len()`, one output row per
     /// point; `start` is a multiple of [`LANES`].
+    #[allow(unsafe_code, reason = "vector instructions, after asking the processor for them")]
     pub(super) fn squared_distances<const ROWS: usize>(
         &self,
         start: usize,
