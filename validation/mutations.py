@@ -31,7 +31,7 @@ MUTATIONS = [
     ),
     (
         "flip the Hamilton-Jacobi sign (torus)",
-        "reference/src/torus/hamilton_jacobi.rs",
+        "reference/src/torus/time_solver/scheme.rs",
         "current[i] -= half_rate * descent * descent;",
         "current[i] += half_rate * descent * descent;",
         ["grid_schemes"],
@@ -181,7 +181,7 @@ MUTATIONS = [
     ),
     (
         "halve lambda (Hamiltonian of the torus)",
-        "reference/src/torus/hamilton_jacobi.rs",
+        "reference/src/torus/time_solver/scheme.rs",
         "let half_rate = 0.5 * self.rate();",
         "let half_rate = self.rate();",
         ["grid_schemes"],

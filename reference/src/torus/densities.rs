@@ -9,9 +9,9 @@ use std::str::FromStr;
 
 use ndarray::ArrayD;
 
-use super::grid::{TorusGrid, geodesic_difference};
-use super::spectral::heat_smoothed;
 use crate::specification::InvalidInput;
+use crate::torus::lattice::grid::{TorusGrid, geodesic_difference};
+use crate::torus::lattice::spectral::heat_smoothed;
 
 /// A density known by name.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,10 +1,10 @@
 //! The energy identity behind Theorem 4.2 \[34\]-\[38\] (notation 3.4), for different targets.
 
 use proxflow_reference::ProximalParameters;
-use proxflow_reference::torus::convergence::ConvergenceTable;
+use proxflow_reference::torus::experiments::convergence::ConvergenceTable;
 use proxflow_reference::torus::exact_solutions::{ExactSolution, StraightLineGame};
-use proxflow_reference::torus::hamilton_jacobi::HamiltonJacobiScheme;
-use proxflow_reference::torus::stencil::Stencil;
+use proxflow_reference::torus::time_solver::HamiltonJacobiScheme;
+use proxflow_reference::torus::Stencil;
 
 use crate::claim::{Basis, Bound, CheckError, Claim, Finding, Setting};
 use crate::report::plot::Plot;

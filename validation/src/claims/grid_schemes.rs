@@ -1,10 +1,10 @@
 //! The monotone scheme and its adjoint (notation 3.5).
 
 use proxflow_reference::ProximalParameters;
-use proxflow_reference::torus::convergence::scheme_orders;
+use proxflow_reference::torus::experiments::convergence::scheme_orders;
 use proxflow_reference::torus::exact_solutions::{ParabolicWell, StraightLineGame};
-use proxflow_reference::torus::hamilton_jacobi::{HamiltonJacobiScheme, HamiltonianSign};
-use proxflow_reference::torus::stencil::Stencil;
+use proxflow_reference::torus::time_solver::{HamiltonJacobiScheme, HamiltonianSign};
+use proxflow_reference::torus::Stencil;
 use rand::Rng;
 
 use crate::claim::{Basis, Bound, CheckError, Claim, Finding, Setting};

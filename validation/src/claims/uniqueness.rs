@@ -1,9 +1,9 @@
 //! Theorem 4.2: the game on the torus has one solution \[34\]-\[38\].
 
 use proxflow_reference::{DivergenceKind, ProximalParameters};
-use proxflow_reference::torus::convergence::{l1_distance, sup_distance_modulo_constant};
+use proxflow_reference::torus::experiments::convergence::{l1_distance, sup_distance_modulo_constant};
 use proxflow_reference::torus::exact_solutions::normalised;
-use proxflow_reference::torus::stencil::Stencil;
+use proxflow_reference::torus::Stencil;
 use proxflow_reference::torus::time_solver::{
     Start, TimeDependentOptions, TimeDependentProblem, TimeDependentSolution,
 };

@@ -21,8 +21,8 @@ pub use cole_hopf::ColeHopfGame;
 pub use kinks::{ParabolicWell, Tent};
 pub use straight_lines::StraightLineGame;
 
-use super::stencil::Stencil;
 use crate::specification::ProximalParameters;
+use crate::torus::lattice::stencil::Stencil;
 
 /// A solution of Hamilton-Jacobi and continuity, for points `x` in `[0, 1)^d`.
 pub trait ExactSolution {

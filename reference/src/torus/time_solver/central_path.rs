@@ -4,9 +4,9 @@ use ndarray::{Array1, Array2};
 use ndarray_linalg::{FactorizeC, SolveC, UPLO};
 
 use super::game::TimeDependentProblem;
-use crate::torus::continuity::DensityFlow;
-use crate::torus::lipschitz_barrier as barrier;
-use crate::torus::value_curvature::dense_curvature;
+use crate::torus::time_solver::barrier;
+use crate::torus::time_solver::continuity::DensityFlow;
+use crate::torus::time_solver::curvature::dense_curvature;
 
 #[derive(Debug, Clone)]
 pub(super) struct Point {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::central_path::dot;
 use crate::divergence::{Cumulant, Generator, generalised_cumulant};
 use crate::specification::{DivergenceKind, InvalidInput, ProximalParameters};
-use crate::torus::hamilton_jacobi::HamiltonJacobiScheme;
+use crate::torus::lattice::stencil::Stencil;
 use crate::torus::problem::TorusProblem;
-use crate::torus::stencil::Stencil;
+use crate::torus::time_solver::scheme::HamiltonJacobiScheme;
 
 /// A discrete mean-field game: scheme, source, target, divergence and Lipschitz constant.
 #[derive(Clone)]

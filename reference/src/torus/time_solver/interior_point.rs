@@ -5,8 +5,8 @@ use super::game::TimeDependentProblem;
 use super::options::{Start, TimeDependentOptions};
 use super::solution::TimeDependentSolution;
 use crate::specification::InvalidInput;
-use crate::torus::lipschitz_barrier as barrier;
-use crate::torus::problem::Termination;
+use crate::torus::solution::Termination;
+use crate::torus::time_solver::barrier;
 
 impl TimeDependentProblem {
     /// Solves to a primal-dual gap of at most `tolerance (1 + |value|)`.

@@ -4,7 +4,7 @@
 //!
 //! `max_phi { <rho_0, U^0[phi]> - Lambda_pi(phi) : |D phi| <= 1 }`     (for KL, `Lambda_pi(phi) = ln E_pi e^phi`)
 //!
-//! Primal, over walks of [`crate::torus::continuity`] from `rho_0` to `rho_T` and fluxes of [`crate::torus::lipschitz_barrier`]:
+//! Primal, over walks of [`crate::torus::time_solver::continuity`] from `rho_0` to `rho_T` and fluxes of [`crate::torus::time_solver::barrier`]:
 //!
 //! `min { kinetic energy + D_f(rho_T - D^T m | pi) + sum_i |m_i|_2 }`.
 //!
@@ -17,14 +17,21 @@
 //!
 //! Read in this order: `game` (the problem), `options`, `interior_point` (the loop), `central_path` (its parts), `solution`.
 
+pub(in crate::torus) mod barrier;
 mod central_path;
+mod continuity;
+mod curvature;
+mod diffusion;
 mod game;
 mod interior_point;
 mod options;
+pub(in crate::torus) mod scheme;
 mod solution;
 
+pub use continuity::DensityFlow;
 pub use game::TimeDependentProblem;
 pub use options::{Start, TimeDependentOptions};
+pub use scheme::{HamiltonJacobiScheme, HamiltonianSign};
 pub use solution::TimeDependentSolution;
 
 #[cfg(test)]
@@ -32,9 +39,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::specification::{DivergenceKind, ProximalParameters};
-    use crate::torus::convergence::l1_distance;
-    use crate::torus::problem::Termination;
-    use crate::torus::stencil::Stencil;
+    use crate::torus::experiments::convergence::l1_distance;
+    use crate::torus::lattice::stencil::Stencil;
+    use crate::torus::solution::Termination;
 
     fn bump(stencil: &Stencil, centre: f64, width: f64) -> Vec<f64> {
         let raw = stencil.sample(|x| {

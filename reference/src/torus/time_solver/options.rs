@@ -2,7 +2,7 @@
 
 use super::game::TimeDependentProblem;
 use crate::specification::InvalidInput;
-use crate::torus::lipschitz_barrier as barrier;
+use crate::torus::time_solver::barrier;
 
 /// How the solver starts and stops.
 #[derive(Debug, Clone)]

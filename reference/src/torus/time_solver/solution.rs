@@ -2,8 +2,9 @@
 
 use ndarray::ArrayD;
 
-use crate::torus::continuity::DensityFlow;
-use crate::torus::problem::{BoundedProblem, Termination, TorusProblem, TorusSolution};
+use crate::torus::problem::TorusProblem;
+use crate::torus::solution::{BoundedProblem, Termination, TorusSolution};
+use crate::torus::time_solver::continuity::DensityFlow;
 
 /// The discrete mean-field game solved: potentials, densities and their certificate.
 #[derive(Debug, Clone)]
@@ -24,7 +25,7 @@ pub struct TimeDependentSolution {
     pub flow: DensityFlow,
     /// `eta = grad Lambda_pi(phi)`; for KL `pi e^phi / Z`.
     pub intermediate: Vec<f64>,
-    /// Beckmann flux from `rho_T` to `eta`, one field per axis (units of [`crate::torus::lipschitz_barrier`]).
+    /// Beckmann flux from `rho_T` to `eta`, one field per axis (units of [`crate::torus::time_solver::barrier`]).
     pub flux: Vec<Vec<f64>>,
     /// Why the method stopped.
     pub termination: Termination,

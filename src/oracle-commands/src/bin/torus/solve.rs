@@ -10,7 +10,7 @@ use serde::Serialize;
 use proxflow_io::array_file::{read_array, write_array};
 use proxflow_io::command::{Failure, write_json};
 use proxflow_oracle_commands::COMMIT;
-use proxflow_reference::torus::hamilton_jacobi::HamiltonianSign;
+use proxflow_reference::torus::time_solver::HamiltonianSign;
 use proxflow_reference::torus::time_solver::{TimeDependentOptions, TimeDependentProblem};
 use proxflow_reference::torus::{
     BoundedProblem, DualOptions, MiddlePoint, NamedDensity, Termination, TorusGrid, TorusProblem,

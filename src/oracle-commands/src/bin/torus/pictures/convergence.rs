@@ -6,7 +6,7 @@ use plotters::prelude::*;
 
 use super::{Area, BLUE_LINE, draw, text};
 use proxflow_io::command::Failure;
-use proxflow_reference::torus::convergence::ConvergenceTable;
+use proxflow_reference::torus::experiments::convergence::ConvergenceTable;
 
 /// One panel for each table.
 pub fn convergence(path: &Path, tables: &[ConvergenceTable], caption: &str) -> Result<(), Failure> {

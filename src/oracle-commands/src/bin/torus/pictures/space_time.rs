@@ -7,7 +7,7 @@ use plotters::prelude::*;
 use super::cells::{LEVELS, cells, segments_on_torus};
 use super::{Area, RED_LINE, draw, text};
 use proxflow_io::command::Failure;
-use proxflow_reference::torus::characteristics::Paths;
+use proxflow_reference::torus::experiments::characteristics::Paths;
 
 /// A field on space-time (1-D): `values[n][i]` at `times[n]` and `x = i / nodes`.
 pub struct SpaceTime<'a> {

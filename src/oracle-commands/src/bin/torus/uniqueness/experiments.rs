@@ -1,11 +1,11 @@
 //! What `torus uniqueness` solves: cases, pairs of targets for 3.4, and refinements.
 
-use proxflow_reference::torus::convergence::{ConvergenceTable, game_orders, scheme_orders};
-use proxflow_reference::torus::energy_identity::{EnergyIdentity, Monotonicity};
 use proxflow_reference::torus::exact_solutions::{ActiveLipschitzGame, ColeHopfGame, StraightLineGame};
-use proxflow_reference::torus::limits::{Peer, RefinedGame, ViscosityRow};
+use proxflow_reference::torus::experiments::convergence::{ConvergenceTable, game_orders, scheme_orders};
+use proxflow_reference::torus::experiments::energy_identity::{EnergyIdentity, Monotonicity};
+use proxflow_reference::torus::experiments::limits::{Peer, RefinedGame, ViscosityRow};
+use proxflow_reference::torus::experiments::uniqueness::{Solver, UniquenessCase};
 use proxflow_reference::torus::time_solver::{TimeDependentOptions, TimeDependentProblem};
-use proxflow_reference::torus::uniqueness::{Solver, UniquenessCase};
 use proxflow_reference::torus::{NamedDensity, TorusGrid};
 use proxflow_reference::{InvalidInput, ProximalParameters};
 

@@ -9,9 +9,9 @@ use proxflow_io::command::Failure;
 use proxflow_oracle_commands::COMMIT;
 use proxflow_reference::ProximalParameters;
 use proxflow_reference::torus::NamedDensity;
-use proxflow_reference::torus::characteristics::{hopf_lax_paths, scheme_paths};
+use proxflow_reference::torus::experiments::characteristics::{hopf_lax_paths, scheme_paths};
+use proxflow_reference::torus::experiments::uniqueness::static_optimum;
 use proxflow_reference::torus::time_solver::{TimeDependentOptions, TimeDependentProblem};
-use proxflow_reference::torus::uniqueness::static_optimum;
 
 use super::UniquenessArguments;
 use super::experiments::refined;

@@ -1,4 +1,4 @@
-//! `torus uniqueness`: Theorem 4.2 made visible. Runs the experiments of `proxflow_reference::torus::uniqueness`, prints the
+//! `torus uniqueness`: Theorem 4.2 made visible. Runs the experiments of `proxflow_reference::torus::experiments::uniqueness`, prints the
 //! table, and writes tables, fields and pictures to `--out`.
 
 mod experiments;
@@ -16,8 +16,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use proxflow_io::command::{Failure, write_json};
 use proxflow_oracle_commands::COMMIT;
 use proxflow_reference::torus::TorusGrid;
-use proxflow_reference::torus::uniqueness::Verdict;
-use proxflow_reference::torus::uniqueness::controls::{pure_divergence, run_controls};
+use proxflow_reference::torus::experiments::controls::{pure_divergence, run_controls};
+use proxflow_reference::torus::experiments::uniqueness::Verdict;
 
 use self::report::Report;
 

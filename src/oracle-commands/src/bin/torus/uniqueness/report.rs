@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use proxflow_io::command::{Failure, write_atomically};
 use proxflow_oracle_commands::COMMIT;
-use proxflow_reference::torus::characteristics::PathIndicators;
-use proxflow_reference::torus::convergence::ConvergenceTable;
-use proxflow_reference::torus::energy_identity::{EnergyIdentity, Monotonicity};
-use proxflow_reference::torus::limits::ViscosityRow;
-use proxflow_reference::torus::uniqueness::controls::{BlowUpRow, ControlRow};
-use proxflow_reference::torus::uniqueness::{Solver, UniquenessRow, Verdict};
+use proxflow_reference::torus::experiments::characteristics::PathIndicators;
+use proxflow_reference::torus::experiments::controls::{BlowUpRow, ControlRow};
+use proxflow_reference::torus::experiments::convergence::ConvergenceTable;
+use proxflow_reference::torus::experiments::energy_identity::{EnergyIdentity, Monotonicity};
+use proxflow_reference::torus::experiments::limits::ViscosityRow;
+use proxflow_reference::torus::experiments::uniqueness::{Solver, UniquenessRow, Verdict};
 
 use super::UniquenessArguments;
 use crate::pictures::convergence::convergence;

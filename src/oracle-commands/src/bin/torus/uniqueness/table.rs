@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use proxflow_reference::torus::convergence::fitted_exponent;
-use proxflow_reference::torus::uniqueness::Verdict;
+use proxflow_reference::torus::experiments::convergence::fitted_exponent;
+use proxflow_reference::torus::experiments::uniqueness::Verdict;
 
 use super::report::{Report, solver_name, verdict};
 
