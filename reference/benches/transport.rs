@@ -42,14 +42,14 @@ fn solvers(criterion: &mut Criterion) {
     for n in [200, 1000] {
         let cost = lipschitz(n, 8).into_dense();
         let p = vec![1.0 / n as f64; n];
+        let options = SemiRelaxedOptions::default();
         for kind in [DivergenceKind::KullbackLeibler, DivergenceKind::ChiSquared] {
-            let options = SemiRelaxedOptions::default();
             group.bench_function(BenchmarkId::new(format!("semi-relaxed {kind}"), n), |bencher| {
                 bencher.iter(|| semi_relaxed_transport(&cost, &p, &p, kind, &options).unwrap().gap());
             });
         }
         group.bench_function(BenchmarkId::new("balanced", n), |bencher| {
-            bencher.iter(|| balanced_transport(&cost, &p, &p).unwrap().gap());
+            bencher.iter(|| balanced_transport(&cost, &p, &p, &options).unwrap().gap());
         });
     }
     group.finish();

@@ -9,13 +9,16 @@
 
 mod optimality_gap;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::Array2;
 
-pub use self::optimality_gap::{OptimalityGap, optimality_gap, optimality_gap_observed};
-use crate::divergence::lipschitz::{RegularisedOptions, regularised_transport};
+pub use self::optimality_gap::{OptimalityGap, optimality_gap};
+use crate::certificate::Certified;
 use crate::divergence::potential::{LipschitzPotential, distance};
+use crate::divergence::regularised_transport;
+use crate::measure::Measure;
+use crate::options::Options;
 use crate::specification::{DivergenceKind, InvalidInput, ProximalParameters};
-use crate::transport::{Bounds, Outcome, PointwiseCost, Progress};
+use crate::transport::PointwiseCost;
 
 /// A particle of the optimal flow: mass that travels from one source atom in a straight line.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,15 +31,11 @@ pub struct Path {
     pub mass: f64,
 }
 
-/// `J*` with the optimal flow, the generated law `rho_T`, the intermediate measure and the discriminator.
+/// The optimal flow, the generated law `rho_T`, the intermediate measure and the discriminator.
 #[derive(Debug, Clone)]
-pub struct CombinedProximal {
+pub struct OptimalFlow {
     /// `lambda`, `T`, `L`.
     pub parameters: ProximalParameters,
-    /// Certified lower bound of `J*`: a dual value.
-    pub lower: f64,
-    /// Certified upper bound of `J*`: the value of the flow below.
-    pub upper: f64,
     /// The kinetic energy `K* = E int_0^T |v|^2/2 dt = W2^2(rho0, rho_T)/(2T)`; `lambda K*` is its share of `J*`.
     pub kinetic_energy: f64,
     /// `L W1(rho_T, eta*)`.
@@ -46,7 +45,7 @@ pub struct CombinedProximal {
     /// `eta*` on the data atoms, length m.
     pub intermediate: Vec<f64>,
     /// The part of `eta*` that stayed at the source atoms, length n; zero unless
-    /// [`SingularMass::Priced`](crate::divergence::SingularMass::Priced).
+    /// [`SingularMass::Priced`](crate::SingularMass::Priced).
     pub stayed: Vec<f64>,
     /// The k particles of the flow.
     pub paths: Vec<Path>,
@@ -58,23 +57,12 @@ pub struct CombinedProximal {
     pub initial_potential: Vec<f64>,
     /// The discriminator `phi* = U(., T)` on all of R^d.
     pub potential: LipschitzPotential,
-    /// How the solver ended; the bounds hold whatever it says.
-    pub outcome: Outcome,
-    /// Wall-clock time, distances included.
-    pub seconds: f64,
 }
 
-impl CombinedProximal {
-    /// Both bounds of `J*`.
-    pub fn bounds(&self) -> Bounds {
-        Bounds { lower: self.lower, upper: self.upper }
-    }
+/// `J*` between its bounds, with the optimal flow: the upper bound is the value of that flow, the lower one a dual value.
+pub type CombinedProximal = Certified<OptimalFlow>;
 
-    /// `upper - lower`, non-negative up to rounding.
-    pub fn gap(&self) -> f64 {
-        self.upper - self.lower
-    }
-
+impl OptimalFlow {
     /// The masses of the particles, length k, sum 1: the weights of `rho_T` on [`Self::endpoints`].
     pub fn masses(&self) -> Vec<f64> {
         self.paths.iter().map(|path| path.mass).collect()
@@ -96,78 +84,74 @@ impl CombinedProximal {
     }
 }
 
-/// Solves the combined proximal from `x` `(n, d)` to `z` `(m, d)`; weights default to uniform.
+/// Solves the combined proximal from `source` (n atoms) to `data` (m atoms).
 ///
-/// Exact up to the certified gap. Errors as in
-/// [`lipschitz_regularised_divergence`](crate::divergence::lipschitz_regularised_divergence).
+/// Exact up to the certified gap. Errors as in [`LipschitzDivergence::between`](crate::divergence::LipschitzDivergence::between).
+///
+/// ```
+/// use ndarray::array;
+/// use proxflow_reference::{DivergenceKind, Measure, Options, ProximalParameters};
+/// use proxflow_reference::proximal::combined_proximal;
+/// let source = Measure::uniform(array![[0.0], [1.0]])?;
+/// let data = Measure::uniform(array![[0.5], [4.0]])?;
+/// let parameters = ProximalParameters::new(1.0, 0.5, 2.0)?; // L, lambda, T
+/// let solved = combined_proximal(&source, &data, DivergenceKind::KullbackLeibler, parameters, &Options::new())?;
+/// let terms = 0.5 * solved.kinetic_energy + solved.transport + solved.divergence;
+/// assert!(solved.is_converged() && (terms - solved.upper).abs() < 1e-14);
+/// # Ok::<(), proxflow_reference::InvalidInput>(())
+/// ```
 pub fn combined_proximal(
-    x: ArrayView2<f64>,
-    p: Option<&[f64]>,
-    z: ArrayView2<f64>,
-    q: Option<&[f64]>,
+    source: &Measure,
+    data: &Measure,
     kind: DivergenceKind,
     parameters: ProximalParameters,
-    options: &RegularisedOptions,
-) -> Result<CombinedProximal, InvalidInput> {
-    combined_proximal_observed(x, p, z, q, kind, parameters, options, &mut |_| ())
-}
-
-/// [`combined_proximal`] that reports the solver's [`Progress`].
-#[allow(clippy::too_many_arguments)] // two weighted point sets, the functional, the method
-pub fn combined_proximal_observed(
-    x: ArrayView2<f64>,
-    p: Option<&[f64]>,
-    z: ArrayView2<f64>,
-    q: Option<&[f64]>,
-    kind: DivergenceKind,
-    parameters: ProximalParameters,
-    options: &RegularisedOptions,
-    observe: &mut dyn FnMut(&Progress),
+    options: &Options<'_>,
 ) -> Result<CombinedProximal, InvalidInput> {
     let ProximalParameters { lipschitz, lambda, horizon } = parameters;
     let parameters = ProximalParameters::new(lipschitz, lambda, horizon)?;
-    let solution =
-        regularised_transport(PointwiseCost::Huber(parameters), x, p, z, q, kind, options, observe)?;
-    let potential = solution.terminal_potential(lipschitz, z)?;
+    let solved = regularised_transport(PointwiseCost::Huber(parameters), source, data, kind, options)?;
+    let failed = !solved.bounds().is_finite();
+    let (x, z) = (source.points(), data.points());
+    Ok(solved.map(|solution| {
+        let arrived = solution.plan.iter().map(|&(i, j, mass)| Path {
+            source: i as usize,
+            data: Some(j as usize),
+            mass,
+        });
+        let stayed = solution.stayed.iter().enumerate().filter(|(_, mass)| **mass > 0.0);
+        let stayed = stayed.map(|(i, &mass)| Path { source: i, data: None, mass });
+        let paths: Vec<Path> = arrived.chain(stayed).collect();
 
-    let arrived =
-        solution.plan.iter().map(|&(i, j, mass)| Path { source: i as usize, data: Some(j as usize), mass });
-    let stayed = solution.stayed.iter().enumerate().filter(|(_, mass)| **mass > 0.0);
-    let stayed = stayed.map(|(i, &mass)| Path { source: i, data: None, mass });
-    let paths: Vec<Path> = arrived.chain(stayed).collect();
-
-    let mut starts = Array2::zeros((paths.len(), x.ncols()));
-    let mut endpoints = starts.clone();
-    let (mut kinetic_energy, mut transport) = (0.0, 0.0);
-    for (k, path) in paths.iter().enumerate() {
-        let source = x.row(path.source);
-        let target = path.data.map_or(source, |j| z.row(j));
-        let r = distance(source, target);
-        let travelled = parameters.kink().min(r);
-        starts.row_mut(k).assign(&source);
-        if travelled < r {
-            endpoints.row_mut(k).assign(&(&source + &((&target - &source) * (travelled / r))));
-        } else {
-            endpoints.row_mut(k).assign(&target);
+        let mut starts = Array2::zeros((paths.len(), x.ncols()));
+        let mut endpoints = starts.clone();
+        let (mut kinetic_energy, mut transport) = (0.0, 0.0);
+        for (k, path) in paths.iter().enumerate() {
+            let source = x.row(path.source);
+            let target = path.data.map_or(source, |j| z.row(j));
+            let r = distance(source, target);
+            let travelled = parameters.kink().min(r);
+            starts.row_mut(k).assign(&source);
+            if travelled < r {
+                endpoints.row_mut(k).assign(&(&source + &((&target - &source) * (travelled / r))));
+            } else {
+                endpoints.row_mut(k).assign(&target);
+            }
+            kinetic_energy += path.mass * travelled * travelled / (2.0 * horizon);
+            transport += path.mass * lipschitz * (r - travelled);
         }
-        kinetic_energy += path.mass * travelled * travelled / (2.0 * horizon);
-        transport += path.mass * lipschitz * (r - travelled);
-    }
-    Ok(CombinedProximal {
-        parameters,
-        lower: solution.lower,
-        upper: solution.upper,
-        kinetic_energy,
-        transport,
-        divergence: solution.divergence,
-        initial_potential: solution.source_potential,
-        intermediate: solution.intermediate,
-        stayed: solution.stayed,
-        paths,
-        starts,
-        endpoints,
-        potential,
-        outcome: solution.outcome,
-        seconds: solution.seconds,
-    })
+        let unless_failed = |value: f64| if failed { f64::NAN } else { value };
+        OptimalFlow {
+            parameters,
+            kinetic_energy: unless_failed(kinetic_energy),
+            transport: unless_failed(transport),
+            divergence: solution.divergence,
+            potential: solution.terminal_potential(lipschitz, z),
+            initial_potential: solution.source_potential,
+            intermediate: solution.intermediate,
+            stayed: solution.stayed,
+            paths,
+            starts,
+            endpoints,
+        }
+    }))
 }

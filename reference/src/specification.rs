@@ -51,6 +51,21 @@ pub enum DivergenceKind {
     SquaredHellinger,
 }
 
+impl DivergenceKind {
+    /// One of each family, the alpha family on both sides of its order 1: what tests and tables go through.
+    pub const ALL: [Self; 9] = [
+        Self::KullbackLeibler,
+        Self::ReverseKullbackLeibler,
+        Self::Alpha(0.3),
+        Self::Alpha(0.5),
+        Self::Alpha(1.5),
+        Self::Alpha(3.0),
+        Self::ChiSquared,
+        Self::JensenShannon,
+        Self::SquaredHellinger,
+    ];
+}
+
 /// The names that [`DivergenceKind::from_str`] accepts.
 pub const DIVERGENCE_NAMES: &str = "kl, reverse-kl, alpha:A (A > 0, A != 1), chi2, js, hellinger";
 

@@ -5,9 +5,8 @@ mod common;
 
 use common::{KINDS, Measure, conic};
 use ndarray::Array2;
-use proxflow_reference::divergence::{RegularisedOptions, lipschitz_regularised_divergence};
 use proxflow_reference::proximal::combined_proximal;
-use proxflow_reference::{DivergenceKind, ProximalParameters};
+use proxflow_reference::{Divergence, DivergenceKind, Options, ProximalParameters};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Gamma, StandardNormal};
@@ -27,11 +26,7 @@ fn random_measure(seed: u64, n: usize, d: usize, shift: f64) -> Measure {
 }
 
 fn certified(p: &Measure, q: &Measure, kind: DivergenceKind, lipschitz: f64) -> f64 {
-    let (x, z) = (p.points.view(), q.points.view());
-    let options = RegularisedOptions::default();
-    let solved =
-        lipschitz_regularised_divergence(x, Some(&p.weights), z, Some(&q.weights), kind, lipschitz, &options)
-            .unwrap();
+    let solved = Divergence::of(kind).lipschitz(lipschitz).between(&p.law(), &q.law()).unwrap();
     assert!(solved.gap().abs() <= 1e-10 * (1.0 + solved.upper));
     solved.upper
 }
@@ -82,16 +77,7 @@ fn the_combined_proximal_agrees_with_the_conic_solver_on_both_sides_of_the_kink(
         };
         for kind in KINDS {
             let expected = conic::semi_relaxed_transport(&r.mapv(huber), &p.weights, &q.weights, kind);
-            let solved = combined_proximal(
-                p.points.view(),
-                Some(&p.weights),
-                q.points.view(),
-                Some(&q.weights),
-                kind,
-                parameters,
-                &RegularisedOptions::default(),
-            )
-            .unwrap();
+            let solved = combined_proximal(&p.law(), &q.law(), kind, parameters, &Options::new()).unwrap();
             let value = solved.upper;
             assert!(solved.gap().abs() <= 1e-10 * (1.0 + value));
             assert!((value - expected).abs() <= CLARABEL * (1.0 + value), "{kind}: {value} {expected}");

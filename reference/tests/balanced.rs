@@ -6,8 +6,10 @@ use proptest::prelude::*;
 use proxflow_reference::transport::circle::{w1_circle, w2_circle};
 use proxflow_reference::transport::line::{w1_line, w2_line};
 use proxflow_reference::transport::{
-    BalancedTransport, DenseCost, GroundCost, Outcome, PointCost, PointwiseCost, balanced_transport, w1, w2,
+    BalancedTransport, DenseCost, GroundCost, Order, PointCost, PointwiseCost, WassersteinDistance,
+    balanced_transport, wasserstein,
 };
+use proxflow_reference::{Measure, Options, Termination};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -23,7 +25,7 @@ fn weights(count: usize, zeros: f64, random: &mut ChaCha8Rng) -> Vec<f64> {
 /// Marginals to rounding, dual feasibility, complementary slackness and the gap, relative to the size of the cost.
 fn check(cost: &DenseCost, p: &[f64], q: &[f64], solution: &BalancedTransport) -> Result<(), TestCaseError> {
     let size = cost.matrix().iter().fold(0.0_f64, |size, c| size.max(c.abs()));
-    prop_assert_eq!(solution.outcome, Outcome::Converged, "gap {}", solution.gap());
+    prop_assert_eq!(solution.termination, Termination::Converged, "gap {}", solution.gap());
     // Rounding: dual sums over at most a few hundred terms, potentials built up along paths of the tree.
     prop_assert!(solution.gap().abs() <= 1e-13 * (1.0 + size * p.len() as f64), "gap {}", solution.gap());
     let (mut rows, mut columns) = (vec![0.0; p.len()], vec![0.0; q.len()]);
@@ -39,6 +41,11 @@ fn check(cost: &DenseCost, p: &[f64], q: &[f64], solution: &BalancedTransport) -
         prop_assert!((sum - weight).abs() <= 1e-14, "{sum} {weight}");
     }
     Ok(())
+}
+
+fn distance(order: Order, x: &Array2<f64>, p: &[f64], z: &Array2<f64>, q: &[f64]) -> WassersteinDistance {
+    let (p, q) = (Measure::new(x.view(), p).unwrap(), Measure::new(z.view(), q).unwrap());
+    wasserstein(&p, &q, order, &Options::new()).unwrap()
 }
 
 fn permutations(n: usize) -> Vec<Vec<usize>> {
@@ -79,7 +86,7 @@ proptest! {
         } else {
             (weights(n, zeros, &mut random), weights(m, zeros, &mut random))
         };
-        check(&cost, &p, &q, &balanced_transport(&cost, &p, &q).unwrap())?;
+        check(&cost, &p, &q, &balanced_transport(&cost, &p, &q, &Options::new()).unwrap())?;
     }
 
     #[test]
@@ -93,7 +100,7 @@ proptest! {
             permutation.iter().enumerate().map(|(i, &j)| cost.entry(i, j)).sum::<f64>() / n as f64
         };
         let best = permutations(n).iter().map(total).fold(f64::INFINITY, f64::min);
-        let solution = balanced_transport(&cost, &p, &p).unwrap();
+        let solution = balanced_transport(&cost, &p, &p, &Options::new()).unwrap();
         prop_assert!((solution.upper - best).abs() <= 1e-14 * (1.0 + best), "{} {best}", solution.upper);
     }
 
@@ -107,8 +114,8 @@ proptest! {
         let (p, q) = (weights(n, 0.2, &mut random), weights(m, 0.2, &mut random));
         let column = |places: &[f64]| Array2::from_shape_vec((places.len(), 1), places.to_vec()).unwrap();
         let (general_w1, general_w2) = (
-            w1(column(&x).view(), &p, column(&y).view(), &q).unwrap(),
-            w2(column(&x).view(), &p, column(&y).view(), &q).unwrap(),
+            distance(Order::One, &column(&x), &p, &column(&y), &q),
+            distance(Order::Two, &column(&x), &p, &column(&y), &q),
         );
         prop_assert!((w1_line(&x, &p, &y, &q).unwrap() - general_w1.upper).abs() <= 1e-13);
         // The square root amplifies rounding of W2^2 next to zero, so squares are compared.
@@ -123,8 +130,8 @@ proptest! {
         };
         let (x, y) = (places(n), places(m));
         let (p, q) = (weights(n, 0.2, &mut random), weights(m, 0.2, &mut random));
-        let first = balanced_transport(&geodesic(&x, &y, 1), &p, &q).unwrap().upper;
-        let second = balanced_transport(&geodesic(&x, &y, 2), &p, &q).unwrap().upper;
+        let first = balanced_transport(&geodesic(&x, &y, 1), &p, &q, &Options::new()).unwrap().upper;
+        let second = balanced_transport(&geodesic(&x, &y, 2), &p, &q, &Options::new()).unwrap().upper;
         prop_assert!((w1_circle(1.0, &x, &p, &y, &q).unwrap() - first).abs() <= 1e-13);
         prop_assert!((w2_circle(1.0, &x, &p, &y, &q).unwrap().powi(2) - second).abs() <= 1e-12);
         // Scaling the circle scales both distances.
@@ -148,9 +155,9 @@ fn a_translation_is_transported_along_itself() {
     let x = array![[0.0, 0.0], [1.0, 0.5], [-0.5, 2.0]];
     let z = x.mapv(|v| v) + &array![[3.0, 4.0]];
     let p = [0.2, 0.5, 0.3];
-    let second = w2(x.view(), &p, z.view(), &p).unwrap();
+    let second = distance(Order::Two, &x, &p, &z, &p);
     assert!((second.upper - 5.0).abs() < 1e-14 && (second.lower - 5.0).abs() < 1e-14);
-    let first = w1(x.view(), &p, z.view(), &p).unwrap();
+    let first = distance(Order::One, &x, &p, &z, &p);
     assert!((first.upper - 5.0).abs() < 1e-14);
 }
 
@@ -164,14 +171,19 @@ fn uniform_weights_on_a_regular_grid_do_not_cycle() {
     let p = vec![1.0 / (side * side) as f64; side * side];
     let cost =
         PointCost::new(PointwiseCost::SquaredDistance, points.view(), shifted.view()).unwrap().into_dense();
-    let solution = balanced_transport(&cost, &p, &p).unwrap();
+    let solution = balanced_transport(&cost, &p, &p, &Options::new()).unwrap();
     check(&cost, &p, &p, &solution).unwrap();
 }
 
 #[test]
 fn bad_weights_and_shapes_are_named() {
     let cost = DenseCost::new(array![[0.0, 1.0]]).unwrap();
-    assert!(balanced_transport(&cost, &[1.0], &[0.5]).unwrap_err().to_string().contains("length"));
+    assert!(
+        balanced_transport(&cost, &[1.0], &[0.5], &Options::new())
+            .unwrap_err()
+            .to_string()
+            .contains("one per atom")
+    );
     assert!(w1_line(&[0.0], &[1.0], &[f64::NAN], &[1.0]).unwrap_err().to_string().contains("y[0]"));
     assert!(w1_circle(0.0, &[0.0], &[1.0], &[0.0], &[1.0]).unwrap_err().to_string().contains("period"));
 }

@@ -6,29 +6,22 @@ mod common;
 use common::{KINDS, Measure, any_kind, measure, priced};
 use ndarray::{Array1, Array2, array};
 use proptest::prelude::*;
-use proxflow_reference::DivergenceKind;
-use proxflow_reference::divergence::{
-    Boundary, GridMeasure, RegularisedOptions, UniformGrid, f_divergence_of_atoms,
-    lipschitz_regularised_divergence,
-};
-use proxflow_reference::transport::wasserstein::w1;
+use proxflow_reference::divergence::{Boundary, GridMeasure, UniformGrid, f_divergence_of_atoms};
+use proxflow_reference::transport::{Order, wasserstein};
+use proxflow_reference::{Divergence, DivergenceKind, Options};
 
 const KL: DivergenceKind = DivergenceKind::KullbackLeibler;
 /// Certified gaps of D and of W1 are far below this, relative to 1 + |value|.
 const CERTIFIED: f64 = 1e-10;
 
 fn divergence(p: &Measure, q: &Measure, kind: DivergenceKind, lipschitz: f64) -> f64 {
-    let (x, z) = (p.points.view(), q.points.view());
-    let options = RegularisedOptions::default();
-    let solved =
-        lipschitz_regularised_divergence(x, Some(&p.weights), z, Some(&q.weights), kind, lipschitz, &options)
-            .unwrap();
+    let solved = Divergence::of(kind).lipschitz(lipschitz).between(&p.law(), &q.law()).unwrap();
     assert!(solved.gap().abs() <= 1e-10 * (1.0 + solved.upper), "{kind} gap {}", solved.gap());
     solved.upper
 }
 
 fn wasserstein_1(p: &Measure, q: &Measure) -> f64 {
-    let distance = w1(p.points.view(), &p.weights, q.points.view(), &q.weights).unwrap();
+    let distance = wasserstein(&p.law(), &q.law(), Order::One, &Options::new()).unwrap();
     assert!(distance.upper - distance.lower <= CERTIFIED * (1.0 + distance.upper));
     distance.upper
 }
@@ -43,10 +36,8 @@ proptest! {
         let w1 = wasserstein_1(&p, &q);
         let bound = lipschitz * w1;
         prop_assert!(divergence(&p, &q, kind, lipschitz) <= bound + CERTIFIED * (1.0 + bound), "{kind}");
-        let x = p.points.view();
-        let z = q.points.view();
-        let stays = lipschitz_regularised_divergence(x, Some(&p.weights), z, Some(&q.weights), kind, lipschitz, &priced());
-        prop_assert!(stays.unwrap().lower <= bound + CERTIFIED * (1.0 + bound), "{kind}");
+        let stays = common::solve(&p, &q, kind, lipschitz, &priced());
+        prop_assert!(stays.lower <= bound + CERTIFIED * (1.0 + bound), "{kind}");
         // W1 - D/L <= L Var_Q(phi)/(2 f''(1)) + O(L^2) with a 1-Lipschitz phi: at most L diam^2/4 for f''(1) >= 1/2, diam < 6.
         for small in [1e-3, 1e-4] {
             let ratio = divergence(&p, &q, kind, small) / small;

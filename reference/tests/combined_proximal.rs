@@ -6,18 +6,13 @@ mod common;
 use common::{CERTIFIED, Measure, any_kind, measure, priced, scale};
 use ndarray::{Array2, Array3, Axis, array, stack};
 use proptest::prelude::*;
-use proxflow_reference::divergence::{
-    LipschitzRegularisedDivergence, RegularisedOptions, lipschitz_regularised_divergence,
-};
+use proxflow_reference::divergence::LipschitzRegularisedDivergence;
 use proxflow_reference::proximal::{CombinedProximal, combined_proximal, optimality_gap};
-use proxflow_reference::transport::PointwiseCost;
-use proxflow_reference::transport::wasserstein::w2;
-use proxflow_reference::{DivergenceKind, ProximalParameters};
+use proxflow_reference::transport::{Order, PointwiseCost, wasserstein};
+use proxflow_reference::{Divergence, DivergenceKind, Measure as LawOf, Options, ProximalParameters};
 
 fn solve(p: &Measure, q: &Measure, kind: DivergenceKind, parameters: ProximalParameters) -> CombinedProximal {
-    let (x, z) = (p.points.view(), q.points.view());
-    let options = RegularisedOptions::default();
-    combined_proximal(x, Some(&p.weights), z, Some(&q.weights), kind, parameters, &options).unwrap()
+    combined_proximal(&p.law(), &q.law(), kind, parameters, &Options::new()).unwrap()
 }
 
 fn terminal_divergence(
@@ -25,16 +20,8 @@ fn terminal_divergence(
     q: &Measure,
     kind: DivergenceKind,
 ) -> LipschitzRegularisedDivergence {
-    lipschitz_regularised_divergence(
-        solved.endpoints.view(),
-        Some(&solved.masses()),
-        q.points.view(),
-        Some(&q.weights),
-        kind,
-        solved.parameters.lipschitz,
-        &RegularisedOptions::default(),
-    )
-    .unwrap()
+    let end = LawOf::new(solved.endpoints.view(), solved.masses()).unwrap();
+    Divergence::of(kind).lipschitz(solved.parameters.lipschitz).between(&end, &q.law()).unwrap()
 }
 
 fn any_parameters() -> impl Strategy<Value = ProximalParameters> {
@@ -118,7 +105,8 @@ proptest! {
         }
         // J* = lambda/(2T) W2^2(rho0, rho_T) + D_f^L(rho_T|pi), and the flow is the optimal one for W2.
         let masses = solved.masses();
-        let distance = w2(p.points.view(), &p.weights, solved.endpoints.view(), &masses).unwrap();
+        let end = LawOf::new(solved.endpoints.view(), masses).unwrap();
+        let distance = wasserstein(&p.law(), &end, Order::Two, &Options::new()).unwrap();
         let energy = distance.upper * distance.upper / (2.0 * parameters.horizon);
         let total = parameters.lambda * energy + terminal.upper;
         prop_assert!((total - solved.upper).abs() <= tolerance * scale(energy), "{kind} {total} {}", solved.upper);
@@ -181,9 +169,8 @@ proptest! {
             stack(Axis(0), &frames.iter().map(|frame| frame.view()).collect::<Vec<_>>()).unwrap()
         };
         let gap = |frames: &[Array2<f64>]| {
-            let data = (q.points.view(), Some(q.weights.as_slice()));
-            let options = RegularisedOptions::default();
-            optimality_gap(flow(frames).view(), Some(&solved.masses()), data.0, data.1, kind, parameters, &options).unwrap()
+            let masses = solved.masses();
+            optimality_gap(flow(frames).view(), Some(&masses), &q.law(), kind, parameters, &Options::new()).unwrap()
         };
         let optimal = gap(&frames);
         let tolerance = 4.0 * CERTIFIED * scale(solved.upper);
@@ -213,8 +200,8 @@ fn a_split_at_the_kink_is_reproduced_by_hand() {
     let (x, z) = (array![[0.0]], array![[1.0], [4.0]]);
     let parameters = ProximalParameters::new(1.0, 1.0, 1.0).unwrap();
     let kind = DivergenceKind::KullbackLeibler;
-    let options = RegularisedOptions::default();
-    let solved = combined_proximal(x.view(), None, z.view(), None, kind, parameters, &options).unwrap();
+    let (p, q) = (LawOf::uniform(x.view()).unwrap(), LawOf::uniform(z.view()).unwrap());
+    let solved = combined_proximal(&p, &q, kind, parameters, &Options::new()).unwrap();
     // min over eta of eta_2 * 3 + 1/2 + KL = 1/2 - ln(1/2 + e^{-3}/2).
     let partition = 0.5 * (1.0 + (-3.0f64).exp());
     assert!((solved.upper - (0.5 - partition.ln())).abs() < 1e-14);
@@ -281,8 +268,7 @@ fn priced_singular_mass_stays_where_it_is() {
     let q = Measure::new(array![[50.0]], vec![1.0]);
     let parameters = ProximalParameters::new(1.0, 1.0, 1.0).unwrap();
     let kind = DivergenceKind::JensenShannon;
-    let solved =
-        combined_proximal(p.points.view(), None, q.points.view(), None, kind, parameters, &priced()).unwrap();
+    let solved = combined_proximal(&p.law(), &q.law(), kind, parameters, &priced()).unwrap();
     assert!(solved.gap().abs() < 1e-12 && solved.stayed[0] > 0.9);
     assert!(solved.upper <= 2.0 * 2f64.ln() + 1e-12);
     assert!((solved.intermediate[0] + solved.stayed[0] - 1.0).abs() < 1e-14);
@@ -303,18 +289,14 @@ fn times_and_flows_out_of_range_are_refused() {
             && solved.positions(2.1).is_err()
             && solved.positions(f64::NAN).is_err()
     );
-    let options = RegularisedOptions::default();
+    let options = Options::new();
     let flow = Array3::<f64>::zeros((1, 1, 1));
-    let error =
-        optimality_gap(flow.view(), None, p.points.view(), None, kind, parameters, &options).unwrap_err();
+    let error = optimality_gap(flow.view(), None, &p.law(), kind, parameters, &options).unwrap_err();
     assert_eq!(error.field, "trajectories");
     let mut broken = Array3::<f64>::zeros((3, 1, 1));
     broken[[1, 0, 0]] = f64::NAN;
-    let error =
-        optimality_gap(broken.view(), None, p.points.view(), None, kind, parameters, &options).unwrap_err();
+    let error = optimality_gap(broken.view(), None, &p.law(), kind, parameters, &options).unwrap_err();
     assert_eq!(error.field, "trajectories[1, 0, 0]");
     let invalid = ProximalParameters { lambda: 0.0, ..parameters };
-    assert!(
-        combined_proximal(p.points.view(), None, p.points.view(), None, kind, invalid, &options).is_err()
-    );
+    assert!(combined_proximal(&p.law(), &p.law(), kind, invalid, &options).is_err());
 }

@@ -6,12 +6,11 @@ mod common;
 use common::{Measure, conic};
 use ndarray::{Array2, array};
 use proxflow_reference::divergence::{
-    Boundary, Gaussian, Generator, GridMeasure, RegularisedOptions, UniformGrid, generalised_cumulant,
-    lipschitz_regularised_divergence,
+    Boundary, Gaussian, Generator, GridMeasure, UniformGrid, generalised_cumulant,
 };
 use proxflow_reference::proximal::combined_proximal;
-use proxflow_reference::transport::wasserstein::{w1, w2};
-use proxflow_reference::{DivergenceKind, ProximalParameters};
+use proxflow_reference::transport::{Order, wasserstein};
+use proxflow_reference::{Divergence, DivergenceKind, Options, ProximalParameters};
 use serde_json::Value;
 
 /// CVXPY + Clarabel asked for 1e-11, reached up to a small factor even where it says `optimal_inaccurate`: measured 4e-11.
@@ -50,16 +49,8 @@ fn regularised_divergences_agree_with_cvxpy_for_every_generator() {
     for instance in golden()["instances"].as_array().unwrap() {
         let (p, q) = (measure(&instance["x"], &instance["p"]), measure(&instance["z"], &instance["q"]));
         for case in instance["regularised"].as_array().unwrap() {
-            let solved = lipschitz_regularised_divergence(
-                p.points.view(),
-                Some(&p.weights),
-                q.points.view(),
-                Some(&q.weights),
-                kind(case),
-                number(&case["lipschitz"]),
-                &RegularisedOptions::default(),
-            )
-            .unwrap();
+            let functional = Divergence::of(kind(case)).lipschitz(number(&case["lipschitz"]));
+            let solved = functional.between(&p.law(), &q.law()).unwrap();
             let expected = number(&case["value"]);
             let error = (solved.upper - expected).abs() / (1.0 + expected);
             assert!(error <= CONIC, "{case} {}", solved.upper);
@@ -82,16 +73,8 @@ fn combined_proximals_agree_with_cvxpy() {
         for case in instance["proximals"].as_array().unwrap() {
             let of = |name: &str| number(&case[name]);
             let parameters = ProximalParameters::new(of("lipschitz"), of("lambda"), of("horizon")).unwrap();
-            let solved = combined_proximal(
-                p.points.view(),
-                Some(&p.weights),
-                q.points.view(),
-                Some(&q.weights),
-                kind(case),
-                parameters,
-                &RegularisedOptions::default(),
-            )
-            .unwrap();
+            let solved =
+                combined_proximal(&p.law(), &q.law(), kind(case), parameters, &Options::new()).unwrap();
             assert!(
                 (solved.upper - of("value")).abs() <= CONIC * (1.0 + of("value")),
                 "{case} {}",
@@ -108,10 +91,11 @@ fn wasserstein_distances_agree_with_pot_and_with_the_conic_twin() {
     for instance in golden()["instances"].as_array().unwrap() {
         let (p, q) = (measure(&instance["x"], &instance["p"]), measure(&instance["z"], &instance["q"]));
         let r = conic::distances(&p.points, &q.points);
-        let (x, z) = (p.points.view(), q.points.view());
+        let distance =
+            |order| wasserstein(&p.law(), &q.law(), order, &Options::new()).expect("valid measures");
         let expected = (number(&instance["distances"]["w1"]), number(&instance["distances"]["w2_squared"]));
         // Network simplex on both sides: rounding.
-        let value = (w1(x, &p.weights, z, &q.weights).unwrap(), w2(x, &p.weights, z, &q.weights).unwrap());
+        let value = (distance(Order::One), distance(Order::Two));
         assert!((value.0.upper - expected.0).abs() <= 1e-13 * (1.0 + expected.0));
         assert!((value.1.upper * value.1.upper - expected.1).abs() <= 1e-13 * (1.0 + expected.1));
         let twin = conic::balanced_transport(&r, &p.weights, &q.weights);

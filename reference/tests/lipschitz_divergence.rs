@@ -8,11 +8,10 @@ use common::{
 };
 use ndarray::{Array2, array};
 use proptest::prelude::*;
-use proxflow_reference::DivergenceKind;
 use proxflow_reference::divergence::{
-    Generator, LipschitzRegularisedDivergence, RegularisedOptions, f_divergence, f_divergence_of_atoms,
-    generalised_cumulant, lipschitz_regularised_divergence,
+    Generator, LipschitzRegularisedDivergence, f_divergence, f_divergence_of_atoms, generalised_cumulant,
 };
+use proxflow_reference::{Divergence, DivergenceKind, Measure as LawOf};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
@@ -136,7 +135,7 @@ proptest! {
         p in measure(3, 6), q in measure(3, 6), kind in any_kind(), lipschitz in 0.05..8.0f64,
         pairs in prop::collection::vec((prop::array::uniform3(-6.0..6.0f64), prop::array::uniform3(-6.0..6.0f64)), 16),
     ) {
-        let phi = divergence(&p, &q, kind, lipschitz).potential;
+        let phi = divergence(&p, &q, kind, lipschitz).solution.potential;
         let points = |side: usize| {
             Array2::from_shape_fn((pairs.len(), 3), |(k, c)| if side == 0 { pairs[k].0[c] } else { pairs[k].1[c] })
         };
@@ -261,7 +260,7 @@ fn the_lipschitz_constant_is_attained_and_a_steeper_cone_exceeds_it() {
     // Negative control of the slope bound: it is sharp, and one cone of twice the slope is seen.
     let (p, q) = pair();
     for kind in KINDS {
-        let phi = divergence(&p, &q, kind, 1.0).potential;
+        let phi = divergence(&p, &q, kind, 1.0).solution.potential;
         let steepest = |phi: &dyn Fn(f64) -> f64| {
             (0..400)
                 .map(|k| (phi(0.02 * f64::from(k + 1)) - phi(0.02 * f64::from(k))).abs() / 0.02)
@@ -295,9 +294,8 @@ fn one_atom_each_has_a_closed_form() {
     // eta* = Q: the value is L |x - z| and phi is the cone at z.
     let (x, z) = (array![[3.0, 4.0]], array![[0.0, 0.0]]);
     for kind in KINDS {
-        let options = RegularisedOptions::default();
-        let solved =
-            lipschitz_regularised_divergence(x.view(), None, z.view(), None, kind, 0.5, &options).unwrap();
+        let (p, q) = (LawOf::uniform(x.view()).unwrap(), LawOf::uniform(z.view()).unwrap());
+        let solved = Divergence::of(kind).lipschitz(0.5).between(&p, &q).unwrap();
         assert!((solved.upper - 2.5).abs() < 1e-14 && solved.gap().abs() < 1e-14, "{kind}");
         let (_, at) = solved.potential.value_and_gradient(x.row(0)).unwrap();
         assert!((&at.gradient - &array![0.3, 0.4]).iter().all(|error| error.abs() < 1e-15));
@@ -307,18 +305,18 @@ fn one_atom_each_has_a_closed_form() {
 #[test]
 fn bad_input_is_refused_before_any_work() {
     let (x, z) = (array![[0.0, 1.0]], array![[0.0, 0.0]]);
-    let options = RegularisedOptions::default();
     let kl = DivergenceKind::KullbackLeibler;
     let refused = |x: &Array2<f64>, p: Option<&[f64]>, z: &Array2<f64>, kind, lipschitz| {
-        lipschitz_regularised_divergence(x.view(), p, z.view(), None, kind, lipschitz, &options)
-            .unwrap_err()
-            .to_string()
+        let weighted = |p: &[f64]| LawOf::new(x.view(), p);
+        let p = p.map_or_else(|| LawOf::uniform(x.view()), weighted);
+        let functional = Divergence::of(kind).lipschitz(lipschitz);
+        p.and_then(|p| functional.between(&p, &LawOf::uniform(z.view())?)).unwrap_err().to_string()
     };
     assert!(refused(&x, None, &z, kl, 0.0).starts_with("lipschitz"));
     assert!(refused(&x, None, &z, DivergenceKind::Alpha(1.0), 1.0).contains("alpha:1"));
     assert!(refused(&array![[0.0]], None, &z, kl, 1.0).contains("dimension"));
-    assert!(refused(&array![[0.0, f64::INFINITY]], None, &z, kl, 1.0).contains("model[0, 1]"));
+    assert!(refused(&array![[0.0, f64::INFINITY]], None, &z, kl, 1.0).contains("points[0, 1]"));
     assert!(refused(&x, Some(&[0.5]), &z, kl, 1.0).contains("sum 0.5"));
     assert!(refused(&x, Some(&[0.5, 0.5]), &z, kl, 1.0).contains("2 weights"));
-    assert!(refused(&Array2::zeros((0, 2)), None, &z, kl, 1.0).contains("model"));
+    assert!(refused(&Array2::zeros((0, 2)), None, &z, kl, 1.0).contains("points"));
 }

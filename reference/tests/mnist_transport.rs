@@ -11,7 +11,7 @@ use proxflow_reference::transport::{
     PointCost, PointwiseCost, SemiRelaxedOptions, SemiRelaxedTransport, balanced_transport,
     semi_relaxed_transport,
 };
-use proxflow_reference::{DivergenceKind, ProximalParameters};
+use proxflow_reference::{DivergenceKind, Options, ProximalParameters};
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -90,7 +90,7 @@ fn the_exact_values_of_the_published_problem_are_reproduced() {
     let clock = Instant::now();
     let real = first(&training, 1000);
     let cost = PointCost::new(PointwiseCost::Distance, real.view(), held_out.view()).unwrap().into_dense();
-    let value = balanced_transport(&cost, &uniform(1000), &uniform(1000)).unwrap();
+    let value = balanced_transport(&cost, &uniform(1000), &uniform(1000), &Options::new()).unwrap();
     println!(
         "W1 of training to held-out digits: {:.4}, gap {:.1e}, {:.2} s",
         value.upper,

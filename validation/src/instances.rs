@@ -53,6 +53,11 @@ impl Measure {
         Self { points, weights: weights.collect() }
     }
 
+    /// As the oracle takes it.
+    pub fn law(&self) -> Result<proxflow_reference::Measure, proxflow_reference::InvalidInput> {
+        proxflow_reference::Measure::new(self.points.view(), self.weights.as_slice())
+    }
+
     /// `E f`.
     pub fn mean(&self, f: impl Fn(ArrayView1<f64>) -> f64) -> f64 {
         self.points.rows().into_iter().zip(&self.weights).map(|(x, w)| w * f(x)).sum()

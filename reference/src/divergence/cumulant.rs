@@ -138,7 +138,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::divergence::generator::KINDS;
+
+    const KINDS: [DivergenceKind; 9] = DivergenceKind::ALL;
 
     fn normalised(masses: &[f64]) -> Vec<f64> {
         let total: f64 = masses.iter().sum();

@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 use ndarray::ArrayView2;
 
 use super::generator::Generator;
+use crate::measure::{self, check_dimensions, check_points};
 use crate::specification::{DivergenceKind, InvalidInput};
-
-/// How far a sum of weights may lie from 1: files in single precision carry about 1e-7 per atom.
-const MASS_TOLERANCE: f64 = 1e-5;
 
 /// The weights of a probability measure on `atoms` points: `weights` checked and rescaled to sum 1, or uniform for `None`.
 ///
@@ -18,22 +16,11 @@ pub fn probability_weights(
     weights: Option<&[f64]>,
     atoms: usize,
 ) -> Result<Vec<f64>, InvalidInput> {
-    if atoms == 0 {
-        return Err(InvalidInput::new(field, "0 atoms", "at least one atom"));
+    match weights {
+        Some(weights) => measure::probability(field, weights.to_vec(), atoms),
+        None if atoms == 0 => Err(InvalidInput::new(field, "0 atoms", "at least one atom")),
+        None => Ok(measure::uniform(atoms)),
     }
-    let Some(weights) = weights else { return Ok(vec![1.0 / atoms as f64; atoms]) };
-    if weights.len() != atoms {
-        let value = format!("{} weights", weights.len());
-        return Err(InvalidInput::new(field, value, format!("{atoms} weights, one per atom")));
-    }
-    if let Some(j) = weights.iter().position(|weight| !(weight.is_finite() && *weight >= 0.0)) {
-        return Err(InvalidInput::new(format!("{field}[{j}]"), weights[j], "finite and >= 0"));
-    }
-    let total: f64 = weights.iter().sum();
-    if (total - 1.0).abs() > MASS_TOLERANCE {
-        return Err(InvalidInput::new(field, format!("sum {total}"), "weights that sum to 1"));
-    }
-    Ok(weights.iter().map(|weight| weight / total).collect())
 }
 
 /// `D_f(P|Q) = sum_j q_j f(p_j/q_j)` for two weight vectors on the same atoms; an atom with `q_j = 0 < p_j` costs
@@ -72,28 +59,6 @@ pub fn f_divergence_of_atoms(
     Ok(sum_of_perspectives(&generator, &p, &q))
 }
 
-/// Refuses an empty array and coordinates that are not finite.
-pub(crate) fn check_points(field: &str, points: ArrayView2<f64>) -> Result<(), InvalidInput> {
-    if points.nrows() == 0 || points.ncols() == 0 {
-        return Err(InvalidInput::new(field, format!("shape {:?}", points.shape()), "(n, d) with n, d >= 1"));
-    }
-    match points.indexed_iter().find(|(_, coordinate)| !coordinate.is_finite()) {
-        Some(((i, k), coordinate)) => {
-            Err(InvalidInput::new(format!("{field}[{i}, {k}]"), coordinate, "finite coordinates"))
-        }
-        None => Ok(()),
-    }
-}
-
-/// Refuses two point sets of different dimensions.
-pub(crate) fn check_dimensions(model: ArrayView2<f64>, data: ArrayView2<f64>) -> Result<(), InvalidInput> {
-    if model.ncols() == data.ncols() {
-        return Ok(());
-    }
-    let value = format!("dimension {}", data.ncols());
-    Err(InvalidInput::new("data", value, format!("dimension {}, that of the model", model.ncols())))
-}
-
 fn coordinate_bits(point: ndarray::ArrayView1<f64>) -> Vec<u64> {
     // Adding zero folds -0.0 into 0.0.
     point.iter().map(|coordinate| (coordinate + 0.0).to_bits()).collect()
@@ -113,7 +78,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::divergence::generator::KINDS;
+    const KINDS: [DivergenceKind; 9] = DivergenceKind::ALL;
 
     #[test]
     fn divergences_match_hand_computed_sums() {

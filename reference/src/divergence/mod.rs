@@ -7,19 +7,20 @@
 pub mod cumulant;
 pub mod exact;
 mod family;
+#[cfg(feature = "lapack")]
 pub mod gaussian;
 pub mod generator;
 pub mod lipschitz;
 pub mod potential;
+mod regularised;
 pub mod smoothed;
 
 pub use cumulant::{Cumulant, generalised_cumulant};
 pub use exact::{f_divergence, f_divergence_of_atoms, probability_weights};
+#[cfg(feature = "lapack")]
 pub use gaussian::Gaussian;
 pub use generator::Generator;
-pub use lipschitz::{
-    LipschitzRegularisedDivergence, RegularisedOptions, SingularMass, lipschitz_regularised_divergence,
-    lipschitz_regularised_divergence_observed,
-};
+pub use lipschitz::{Divergence, LipschitzDivergence, LipschitzOptimum, LipschitzRegularisedDivergence};
 pub use potential::{LipschitzPotential, PotentialGradient};
+pub(crate) use regularised::regularised_transport;
 pub use smoothed::{Boundary, GridMeasure, UniformGrid};

@@ -7,7 +7,8 @@
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 
-use super::exact::{check_dimensions, check_points};
+use crate::measure::{check_dimensions, check_points};
+use crate::observer::Watch;
 use crate::specification::InvalidInput;
 use crate::transport::certificate::lower_transform;
 use crate::transport::{PointCost, PointwiseCost};
@@ -54,7 +55,12 @@ impl LipschitzPotential {
         if cap.is_nan() || offsets.iter().chain([&cap]).all(|height| *height == f64::INFINITY) {
             return Err(InvalidInput::new("offsets and cap", "all +inf", "at least one finite height"));
         }
-        Ok(Self { lipschitz, atoms: atoms.to_owned(), offsets, cap })
+        Ok(Self::from_parts(lipschitz, atoms.to_owned(), offsets, cap))
+    }
+
+    /// Parts from a solver, heights NaN where it was stopped too early to know them.
+    pub(crate) fn from_parts(lipschitz: f64, atoms: Array2<f64>, offsets: Vec<f64>, cap: f64) -> Self {
+        Self { lipschitz, atoms, offsets, cap }
     }
 
     /// The Lipschitz constant `L`.
@@ -82,7 +88,8 @@ impl LipschitzPotential {
         check_dimensions(self.atoms.view(), points)?;
         let cones = PointwiseCost::Lipschitz { lipschitz: self.lipschitz };
         let cost = PointCost::new(cones, points, self.atoms.view())?;
-        let mut values = lower_transform(&cost, &self.offsets);
+        let mut values =
+            lower_transform(&cost, &self.offsets, &mut Watch::new(None)).expect("nobody stops it");
         values.iter_mut().for_each(|value| *value = value.min(self.cap));
         Ok(values)
     }

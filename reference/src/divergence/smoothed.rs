@@ -4,8 +4,9 @@
 
 use ndarray::{Array2, ArrayView1, ArrayView2};
 
-use super::exact::{check_points, probability_weights};
+use super::exact::probability_weights;
 use super::generator::Generator;
+use crate::measure::check_points;
 use crate::specification::{DivergenceKind, InvalidInput};
 
 /// How a coordinate behaves at the ends of its interval.
@@ -202,7 +203,7 @@ mod tests {
             GridMeasure::smoothed(grid, array![[x, y], [x + 0.25, y - 0.125]].view(), None, s).unwrap()
         };
         let h = grid.spacing();
-        for kind in crate::divergence::generator::KINDS {
+        for kind in DivergenceKind::ALL {
             let value = smooth(0.1, 0.9, 0.2).f_divergence(&smooth(0.4, 0.2, 0.3), kind).unwrap();
             let moved = smooth(0.1 + 7.0 * h, 0.9 + 5.0 * h, 0.2)
                 .f_divergence(&smooth(0.4 + 7.0 * h, 0.2 + 5.0 * h, 0.3), kind)

@@ -1,15 +1,15 @@
 //! How far a given flow is from optimal: `J(flow) - J*` on the same samples, as an interval.
 
-use ndarray::{ArrayView2, ArrayView3, Axis};
+use ndarray::{ArrayView3, Axis};
 
-use super::{CombinedProximal, combined_proximal_observed};
+use super::{CombinedProximal, combined_proximal};
+use crate::certificate::Bounds;
 use crate::divergence::exact::probability_weights;
-use crate::divergence::lipschitz::{
-    LipschitzRegularisedDivergence, RegularisedOptions, lipschitz_regularised_divergence_observed,
-};
+use crate::divergence::lipschitz::{Divergence, LipschitzRegularisedDivergence};
 use crate::divergence::potential::distance;
+use crate::measure::Measure;
+use crate::options::Options;
 use crate::specification::{DivergenceKind, InvalidInput, ProximalParameters};
-use crate::transport::{Bounds, Progress};
 
 /// `J(flow) - J*` between two bounds, with both terms.
 #[derive(Debug, Clone)]
@@ -31,31 +31,15 @@ pub struct OptimalityGap {
 /// `J = lambda K_h + D_f^L(x_N|pi)` of the flow `trajectories` `(N + 1, n, d)` on a uniform time grid of `[0, T]`, minus `J*`
 /// from its starting points. The interval contains the true difference, which is non-negative.
 ///
-/// Refused: fewer than two times, coordinates that are not finite, and what
-/// [`lipschitz_regularised_divergence`](crate::divergence::lipschitz_regularised_divergence) refuses.
+/// Weights of the samples default to uniform. Refused: fewer than two times, coordinates that are not finite, and what
+/// [`combined_proximal`] refuses. The observer sees the flow's terminal cost first, then the optimum.
 pub fn optimality_gap(
     trajectories: ArrayView3<f64>,
     weights: Option<&[f64]>,
-    data: ArrayView2<f64>,
-    data_weights: Option<&[f64]>,
+    data: &Measure,
     kind: DivergenceKind,
     parameters: ProximalParameters,
-    options: &RegularisedOptions,
-) -> Result<OptimalityGap, InvalidInput> {
-    optimality_gap_observed(trajectories, weights, data, data_weights, kind, parameters, options, &mut |_| ())
-}
-
-/// [`optimality_gap`] that reports the [`Progress`] of its two solutions, the flow's terminal cost first.
-#[allow(clippy::too_many_arguments)] // a weighted flow, weighted data, the functional, the method
-pub fn optimality_gap_observed(
-    trajectories: ArrayView3<f64>,
-    weights: Option<&[f64]>,
-    data: ArrayView2<f64>,
-    data_weights: Option<&[f64]>,
-    kind: DivergenceKind,
-    parameters: ProximalParameters,
-    options: &RegularisedOptions,
-    observe: &mut dyn FnMut(&Progress),
+    options: &Options<'_>,
 ) -> Result<OptimalityGap, InvalidInput> {
     let (times, n, _) = trajectories.dim();
     if times < 2 {
@@ -75,18 +59,10 @@ pub fn optimality_gap_observed(
             kinetic_energy += mass * length * length / (2.0 * step);
         }
     }
-    let terminal = lipschitz_regularised_divergence_observed(
-        at(times - 1),
-        Some(&p),
-        data,
-        data_weights,
-        kind,
-        lipschitz,
-        options,
-        observe,
-    )?;
-    let optimum =
-        combined_proximal_observed(at(0), Some(&p), data, data_weights, kind, parameters, options, observe)?;
+    let law = |k: usize| Measure::new(at(k), p.as_slice());
+    let functional = Divergence::of(kind).lipschitz(lipschitz).options(*options);
+    let terminal = functional.between(&law(times - 1)?, data)?;
+    let optimum = combined_proximal(&law(0)?, data, kind, parameters, options)?;
     let running = lambda * kinetic_energy;
     let objective = Bounds { lower: running + terminal.lower, upper: running + terminal.upper };
     Ok(OptimalityGap {

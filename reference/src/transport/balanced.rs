@@ -7,150 +7,289 @@
 
 use std::time::Instant;
 
-use super::certificate::{SparsePlan, compensated_sum, lower_transform};
+use super::basis::Basis;
+use super::certificate::{SparsePlan, compensated_sum, largest_charged, lower_transform, rounding_of_sums};
 use super::cost::GroundCost;
-use super::links::{Links, NONE};
+use super::forbidden;
 use super::pricing::{self, Pricer, Shortlist};
-use super::semi_relaxed::{Outcome, checked_weights};
-use super::start;
+use super::semi_relaxed::checked_weights;
+use super::start::{self, SHORTLIST};
+use crate::certificate::{Bounds, Certified, Sign, Termination, gated};
+use crate::observer::{Progress, Stopped, Watch};
+use crate::options::Options;
 use crate::specification::InvalidInput;
-
-/// Arcs per source that are priced between two passes.
-const SHORTLIST: usize = 16;
-
-/// Problems with fewer sources or targets than this start from zero potentials.
-const SMALLEST_THINNED: usize = 128;
-
-/// Passes over the whole cost before giving up.
-const MAXIMUM_PASSES: usize = 10_000;
 
 /// Gap relative to `sum_i p_i |phi_i| + sum_j q_j |psi_j|` that counts as converged: rounding of the dual sums.
 const ROUNDING_GAP: f64 = 1e-12;
 
-/// Solution and certificate of balanced transport.
+/// The optimisers of balanced transport.
 #[derive(Debug, Clone)]
-pub struct BalancedTransport {
+pub struct BalancedPlan {
     /// `(i, j, G_ij)` with `G_ij > 0`; rows sum to `p` and columns to `q` up to rounding.
     pub plan: SparsePlan,
-    /// `phi_i = min_j (c_ij + psi_j)` on the sources, length n.
+    /// `phi_i = min_j (c_ij + psi_j)` on the sources, length n: `phi_i - psi_j <= c_ij`, with equality on the plan.
     pub source_potential: Vec<f64>,
     /// `psi_j` on the targets, length m; where `q_j = 0` the smallest admissible value `max_i (phi_i - c_ij)`.
     pub target_potential: Vec<f64>,
-    /// Certified lower bound `sum_i p_i phi_i - sum_j q_j psi_j`.
-    pub lower: f64,
-    /// Upper bound `<c, G>`.
-    pub upper: f64,
-    /// How the solver ended.
-    pub outcome: Outcome,
     /// Passes over the whole cost.
     pub passes: usize,
     /// Arcs pivoted in.
     pub iterations: usize,
-    /// Wall-clock time, certificate included.
-    pub seconds: f64,
 }
 
-impl BalancedTransport {
-    /// `upper - lower`, non-negative up to rounding.
-    pub fn gap(&self) -> f64 {
-        self.upper - self.lower
-    }
-}
+/// Solution and certificate of balanced transport: lower bound `sum_i p_i phi_i - sum_j q_j psi_j`, upper bound `<c, G>`.
+pub type BalancedTransport = Certified<BalancedPlan>;
 
-/// Solves balanced transport for `p` (length n) on the sources and `q` (length m) on the targets of `cost`.
+/// Solves balanced transport for `p` (length n) on the sources and `q` (length m) on the targets of `cost`, exactly.
 ///
-/// Weights are non-negative with sum 1 (to 1e-9; they are normalised). Errors: lengths, weights.
+/// Costs are finite and of any sign, or `+inf` for pairs that may carry no mass (see
+/// [`DenseCost::with_forbidden`](super::DenseCost::with_forbidden)). Where no plan avoids those, both bounds are `+inf` and
+/// the status is [`Termination::Infeasible`]. Weights are non-negative with sum 1 (to 1e-5; they are normalised).
+/// Errors: lengths, weights.
+///
+/// ```
+/// use ndarray::array;
+/// use proxflow_reference::{Options, Termination};
+/// use proxflow_reference::transport::{DenseCost, balanced_transport};
+/// let cost = DenseCost::with_forbidden(array![[f64::INFINITY, 1.0], [-2.0, 5.0]])?;
+/// let solved = balanced_transport(&cost, &[0.5, 0.5], &[0.5, 0.5], &Options::new())?;
+/// assert_eq!(solved.plan, [(0, 1, 0.5), (1, 0, 0.5)]);
+/// assert!((solved.lower + 0.5).abs() < 1e-15 && (solved.upper + 0.5).abs() < 1e-15);
+/// let impossible = balanced_transport(&cost, &[0.9, 0.1], &[0.5, 0.5], &Options::new())?;
+/// assert_eq!(impossible.termination, Termination::Infeasible);
+/// # Ok::<(), proxflow_reference::InvalidInput>(())
+/// ```
 pub fn balanced_transport(
     cost: &dyn GroundCost,
     p: &[f64],
     q: &[f64],
+    options: &Options<'_>,
 ) -> Result<BalancedTransport, InvalidInput> {
-    let clock = Instant::now();
+    options.check()?;
+    options.in_pool(|| solve_balanced(cost, p, q, options, &mut options.watch(), Sign::Any))?
+}
+
+pub(super) fn solve_balanced(
+    cost: &dyn GroundCost,
+    p: &[f64],
+    q: &[f64],
+    options: &Options<'_>,
+    watch: &mut Watch<'_>,
+    sign: Sign,
+) -> Result<BalancedTransport, InvalidInput> {
     let p = checked_weights("source weights", p, cost.sources())?;
     let q = checked_weights("target weights", q, cost.targets())?;
-    let solved = solve(cost, &p, &q);
-    let plan = solved.basis.plan(&p, &q);
-    let mut psi = solved.basis.potential[p.len()..].to_vec();
-    if q.contains(&0.0) {
-        let phi = &solved.basis.potential[..p.len()];
-        let nearest = pricing::nearest_sources(cost, &p, phi);
-        for j in (0..q.len()).filter(|&j| q[j] == 0.0) {
-            psi[j] = phi[nearest[j].0 as usize] - nearest[j].1;
-        }
+    let problem = Problem { cost, p: &p, q: &q, options };
+    if cost.forbids() {
+        forbidden::solve(&problem, watch)
+    } else {
+        Ok(problem.solve_and_certify(sign, watch))
     }
-    let phi = lower_transform(cost, &psi);
-    let dual = |weights: &[f64], values: &[f64], sign: f64| -> Vec<f64> {
-        weights.iter().zip(values).filter(|(w, _)| **w > 0.0).map(|(w, v)| sign * w * v).collect()
-    };
-    let terms = [dual(&p, &phi, 1.0), dual(&q, &psi, -1.0)].concat();
-    let lower = compensated_sum(terms.iter().copied());
-    let upper = compensated_sum(plan.iter().map(|&(i, j, mass)| mass * cost.entry(i as usize, j as usize)));
-    let scale: f64 = terms.iter().map(|term| term.abs()).sum();
-    let outcome = match solved.outcome {
-        Outcome::IterationLimit => Outcome::IterationLimit,
-        _ if upper - lower <= ROUNDING_GAP * scale => Outcome::Converged,
-        _ => Outcome::Stalled,
-    };
-    Ok(BalancedTransport {
-        plan,
-        source_potential: phi,
-        target_potential: psi,
-        lower,
-        upper,
-        outcome,
-        passes: solved.passes,
-        iterations: solved.pivots,
-        seconds: clock.elapsed().as_secs_f64(),
-    })
 }
 
+/// What is solved: finite costs, weights of sum 1.
+pub(super) struct Problem<'a> {
+    pub(super) cost: &'a dyn GroundCost,
+    pub(super) p: &'a [f64],
+    pub(super) q: &'a [f64],
+    pub(super) options: &'a Options<'a>,
+}
+
+/// A tree that has come to rest, and how.
 struct Solved {
     basis: Basis,
-    outcome: Outcome,
-    passes: usize,
-    pivots: usize,
+    termination: Termination,
+    progress: Progress,
+    /// `sum_i p_i min_j (c_ij + psi_j)` and `psi` of the last complete pass.
+    last_dual: Option<(f64, Vec<f64>)>,
 }
 
-fn solve(cost: &dyn GroundCost, p: &[f64], q: &[f64]) -> Solved {
-    let thinned = if p.len().min(q.len()) < SMALLEST_THINNED { None } else { start::thin(cost, p, q) };
-    let psi = match thinned {
-        None => vec![0.0; q.len()],
-        Some(thinned) => {
-            let coarse = solve(&thinned.cost, &thinned.p, &thinned.q);
-            start::extend(cost, &thinned, &coarse.basis.potential[..thinned.p.len()])
+impl Problem<'_> {
+    pub(super) fn solve_and_certify(&self, sign: Sign, watch: &mut Watch<'_>) -> BalancedTransport {
+        let clock = Instant::now();
+        match self.solve(watch) {
+            Err(Stopped) => self.nothing_known(clock),
+            Ok(solved) if solved.termination == Termination::Cancelled => {
+                self.certify_what_is_known(&solved, sign, clock)
+            }
+            Ok(solved) => self
+                .certify(&solved, sign, watch, clock)
+                .unwrap_or_else(|Stopped| self.certify_what_is_known(&solved, sign, clock)),
         }
-    };
-    let mut basis = Basis::new(p.len(), q.len(), &greedy_tree(cost, p, q, &psi));
-    let mut pricer = Pricer::new(cost, p, SHORTLIST);
-    let (mut passes, mut pivots) = (0, 0);
-    let outcome = loop {
-        basis.retighten();
-        let reachable: Vec<f64> = basis.potential[p.len()..]
-            .iter()
-            .zip(q)
-            .map(|(psi, q)| if *q > 0.0 { *psi } else { f64::INFINITY })
-            .collect();
-        let lists = pricer.pass(&reachable);
-        passes += 1;
-        // Potentials carry a rounding error of a few eps of the largest one; smaller reduced costs mean nothing.
-        let scale = basis.potential.iter().fold(0.0_f64, |scale, v| scale.max(v.abs()));
-        let found = exhaust(&mut basis, lists, 16.0 * f64::EPSILON * scale);
-        pivots += found;
-        if found == 0 {
-            break Outcome::Converged;
+    }
+
+    /// The network simplex method, started from the solution of the thinned problem. Stopped before there is a tree, it has
+    /// nothing to return.
+    fn solve(&self, watch: &mut Watch<'_>) -> Result<Solved, Stopped> {
+        let Self { cost, p, q, options } = *self;
+        let psi = match start::thin(cost, p, q, watch)? {
+            None => vec![0.0; q.len()],
+            Some(thinned) => {
+                let coarse = Problem { cost: &thinned.cost, p: &thinned.p, q: &thinned.q, options };
+                let coarse = coarse.solve(watch)?;
+                if coarse.termination == Termination::Cancelled {
+                    return Err(Stopped);
+                }
+                start::extend(cost, &thinned, &coarse.basis.potential[..thinned.p.len()], watch)?
+            }
+        };
+        let mut basis = Basis::new(p.len(), q.len(), &greedy_tree(cost, p, q, &psi, watch)?);
+        let mut pricer = Pricer::new(cost, p, SHORTLIST);
+        let mut progress = Progress::NONE;
+        let climbed = self.climb(&mut basis, &mut pricer, &mut progress, watch);
+        let termination = climbed.unwrap_or(Termination::Cancelled);
+        Ok(Solved { basis, termination, progress, last_dual: pricer.last_dual().cloned() })
+    }
+
+    /// Price, pivot, until no arc of negative reduced cost is left.
+    fn climb(
+        &self,
+        basis: &mut Basis,
+        pricer: &mut Pricer<'_>,
+        state: &mut Progress,
+        watch: &mut Watch<'_>,
+    ) -> Result<Termination, Stopped> {
+        let Self { p, q, .. } = *self;
+        loop {
+            basis.retighten();
+            let reachable: Vec<f64> = basis.potential[p.len()..]
+                .iter()
+                .zip(q)
+                .map(|(psi, q)| if *q > 0.0 { *psi } else { f64::INFINITY })
+                .collect();
+            let lists = pricer.pass(&reachable, watch)?;
+            state.passes += 1;
+            let excess = |i: usize| p[i] * (basis.potential[i] - lists[i].least).max(0.0);
+            state.gap_estimate = (0..p.len()).filter(|&i| p[i] > 0.0).map(excess).sum();
+            watch.report(*state)?;
+            // Potentials carry a rounding error of a few eps of the largest one; smaller reduced costs mean nothing.
+            let scale = basis.potential.iter().fold(0.0_f64, |scale, v| scale.max(v.abs()));
+            let found = exhaust(basis, lists, 16.0 * f64::EPSILON * scale, watch)?;
+            state.pivots += found;
+            if found == 0 {
+                return Ok(Termination::Converged);
+            }
+            if state.passes >= self.options.maximum_passes {
+                return Ok(Termination::IterationLimit);
+            }
         }
-        if passes >= MAXIMUM_PASSES {
-            break Outcome::IterationLimit;
+    }
+
+    fn certify(
+        &self,
+        solved: &Solved,
+        sign: Sign,
+        watch: &mut Watch<'_>,
+        clock: Instant,
+    ) -> Result<BalancedTransport, Stopped> {
+        let Self { cost, p, q, .. } = *self;
+        let mut psi = solved.basis.potential[p.len()..].to_vec();
+        if q.contains(&0.0) {
+            let phi = &solved.basis.potential[..p.len()];
+            let nearest = pricing::nearest_sources(cost, p, phi, watch)?;
+            for j in (0..q.len()).filter(|&j| q[j] == 0.0) {
+                psi[j] = phi[nearest[j].0 as usize] - nearest[j].1;
+            }
         }
-    };
-    Solved { basis, outcome, passes, pivots }
+        let phi = lower_transform(cost, &psi, watch)?;
+        Ok(self.certificate(solved, phi, psi, sign, clock))
+    }
+
+    /// After a stop: the plan at hand bounds from above, the last complete pass from below.
+    fn certify_what_is_known(&self, solved: &Solved, sign: Sign, clock: Instant) -> BalancedTransport {
+        let Self { cost, p, q, .. } = *self;
+        let mut known = self.nothing_known(clock);
+        let Some((linear, psi)) = &solved.last_dual else { return known };
+        let plan = solved.basis.plan(p, q);
+        let upper = plan_cost(cost, &plan);
+        let charged = q.iter().zip(psi).filter(|(q, _)| **q > 0.0);
+        let lower = linear - compensated_sum(charged.map(|(q, psi)| q * psi));
+        let rounding = self.rounding(&plan, linear.abs() + largest_charged(psi, q));
+        let (bounds, termination) = gated(Bounds { lower, upper }, rounding, sign, Termination::Cancelled);
+        known.solution.plan = plan;
+        (known.solution.passes, known.solution.iterations) = (solved.progress.passes, solved.progress.pivots);
+        (known.lower, known.upper, known.termination) = (bounds.lower, bounds.upper, termination);
+        known
+    }
+
+    /// Stopped before there was a tree.
+    fn nothing_known(&self, clock: Instant) -> BalancedTransport {
+        Certified {
+            lower: f64::NEG_INFINITY,
+            upper: f64::INFINITY,
+            termination: Termination::Cancelled,
+            seconds: clock.elapsed().as_secs_f64(),
+            solution: BalancedPlan {
+                plan: SparsePlan::new(),
+                source_potential: vec![f64::NAN; self.p.len()],
+                target_potential: vec![f64::NAN; self.q.len()],
+                passes: 0,
+                iterations: 0,
+            },
+        }
+    }
+
+    /// Both bounds, from the plan and the potentials alone.
+    fn certificate(
+        &self,
+        solved: &Solved,
+        phi: Vec<f64>,
+        psi: Vec<f64>,
+        sign: Sign,
+        clock: Instant,
+    ) -> BalancedTransport {
+        let Self { cost, p, q, .. } = *self;
+        let plan = solved.basis.plan(p, q);
+        let dual = |weights: &[f64], values: &[f64], sign: f64| -> Vec<f64> {
+            weights.iter().zip(values).filter(|(w, _)| **w > 0.0).map(|(w, v)| sign * w * v).collect()
+        };
+        let terms = [dual(p, &phi, 1.0), dual(q, &psi, -1.0)].concat();
+        let lower = compensated_sum(terms.iter().copied());
+        let upper = plan_cost(cost, &plan);
+        let scale: f64 = terms.iter().map(|term| term.abs()).sum();
+        let termination = match solved.termination {
+            Termination::IterationLimit => Termination::IterationLimit,
+            _ if upper - lower <= ROUNDING_GAP * scale => Termination::Converged,
+            _ => Termination::Stalled,
+        };
+        let rounding = self.rounding(&plan, scale + largest_charged(&phi, p) + largest_charged(&psi, q));
+        let (bounds, termination) = gated(Bounds { lower, upper }, rounding, sign, termination);
+        Certified {
+            lower: bounds.lower,
+            upper: bounds.upper,
+            termination,
+            seconds: clock.elapsed().as_secs_f64(),
+            solution: BalancedPlan {
+                plan,
+                source_potential: phi,
+                target_potential: psi,
+                passes: solved.progress.passes,
+                iterations: solved.progress.pivots,
+            },
+        }
+    }
+
+    fn rounding(&self, plan: &SparsePlan, scale: f64) -> f64 {
+        let paid = |&(i, j, mass): &(u32, u32, f64)| mass * self.cost.entry(i as usize, j as usize).abs();
+        rounding_of_sums(self.cost, plan.iter().map(paid).sum(), scale, self.p.len() + self.q.len())
+    }
+}
+
+fn plan_cost(cost: &dyn GroundCost, plan: &SparsePlan) -> f64 {
+    compensated_sum(plan.iter().map(|&(i, j, mass)| mass * cost.entry(i as usize, j as usize)))
 }
 
 /// Pivots in the arcs of the shortlists, most negative reduced cost first, until none is below `-rounding`.
-fn exhaust(basis: &mut Basis, lists: &[Shortlist], rounding: f64) -> usize {
+fn exhaust(
+    basis: &mut Basis,
+    lists: &[Shortlist],
+    rounding: f64,
+    watch: &mut Watch<'_>,
+) -> Result<usize, Stopped> {
     let mut pivots = 0;
     let mut candidates: Vec<(f64, u32, u32, f64)> = Vec::new();
     loop {
+        watch.tick()?;
         candidates.clear();
         for (i, list) in lists.iter().enumerate() {
             let reduced = |&(j, c): &(u32, f64)| (basis.reduced_cost(i as u32, j, c), i as u32, j, c);
@@ -160,13 +299,14 @@ fn exhaust(basis: &mut Basis, lists: &[Shortlist], rounding: f64) -> usize {
         candidates.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
         let before = pivots;
         for &(reduced, i, j, c) in &candidates {
+            watch.tick()?;
             if basis.reduced_cost(i, j, c) < (0.5 * reduced).min(-rounding) {
                 basis.pivot(i, j, c);
                 pivots += 1;
             }
         }
         if pivots == before {
-            return pivots;
+            return Ok(pivots);
         }
     }
 }
@@ -175,12 +315,18 @@ fn exhaust(basis: &mut Basis, lists: &[Shortlist], rounding: f64) -> usize {
 /// whatever is left in order. Masses are compared as if every source had an infinitesimal more and the last target took
 /// it all (Orden's perturbation, second component): then no arc of the tree is empty and every arc exhausts exactly one
 /// of its ends, which makes the tree strongly feasible with the last target as its root.
-fn greedy_tree(cost: &dyn GroundCost, p: &[f64], q: &[f64], psi: &[f64]) -> Vec<(u32, u32, f64, f64)> {
+fn greedy_tree(
+    cost: &dyn GroundCost,
+    p: &[f64],
+    q: &[f64],
+    psi: &[f64],
+    watch: &mut Watch<'_>,
+) -> Result<Vec<(u32, u32, f64, f64)>, Stopped> {
     let reachable: Vec<f64> =
         psi.iter().zip(q).map(|(psi, q)| if *q > 0.0 { *psi } else { f64::INFINITY }).collect();
     let mut pricer = Pricer::new(cost, p, SHORTLIST);
     let mut candidates: Vec<(f64, u32, u32)> = Vec::new();
-    for (i, list) in pricer.pass(&reachable).iter().enumerate() {
+    for (i, list) in pricer.pass(&reachable, watch)?.iter().enumerate() {
         candidates
             .extend(list.entries.iter().map(|&(j, c)| (c + reachable[j as usize] - list.least, i as u32, j)));
     }
@@ -228,106 +374,5 @@ fn greedy_tree(cost: &dyn GroundCost, p: &[f64], q: &[f64], psi: &[f64]) -> Vec<
         s += usize::from(source_done);
         t += usize::from(target_done && !source_done);
     }
-    tree
-}
-
-/// A spanning tree over the sources `0..n` and targets `n..n+m` that carry mass.
-struct Basis {
-    n: usize,
-    links: Links,
-    root: u32,
-    /// `phi` at sources, then `psi` at targets; tight along the arcs.
-    potential: Vec<f64>,
-}
-
-impl Basis {
-    fn new(n: usize, m: usize, tree: &[(u32, u32, f64, f64)]) -> Self {
-        let mut links = Links::new(n + m);
-        for &(i, j, cost, mass) in tree {
-            let target = (n + j as usize) as u32;
-            // Hang whole trees: the target becomes the root of what it has gathered.
-            links.reroot(target);
-            links.hang(target, i, cost, mass);
-        }
-        let root = tree.iter().map(|&(_, j, _, _)| (n + j as usize) as u32).max().unwrap_or(0);
-        links.reroot(root);
-        Self { n, links, root, potential: vec![0.0; n + m] }
-    }
-
-    fn reduced_cost(&self, i: u32, j: u32, cost: f64) -> f64 {
-        cost + self.potential[self.n + j as usize] - self.potential[i as usize]
-    }
-
-    /// Recomputes the potentials from the arcs, with `psi = 0` at the root.
-    fn retighten(&mut self) {
-        self.potential[self.root as usize] = 0.0;
-        let mut next = self.links.following(self.root, self.root);
-        while let Some(v) = next {
-            let above = self.potential[self.links.parent(v) as usize];
-            let cost = self.links.cost(v);
-            self.potential[v as usize] = if (v as usize) < self.n { above + cost } else { above - cost };
-            next = self.links.following(v, self.root);
-        }
-    }
-
-    /// Brings in arc `(i, j)`. Of the arcs that run empty, the last one met on the cycle, seen from its apex in the
-    /// direction of the new arc, leaves.
-    fn pivot(&mut self, i: u32, j: u32, cost: f64) {
-        let target = (self.n + j as usize) as u32;
-        let apex = self.links.apex(i, target);
-        let (mut mass, mut leaving) = (f64::INFINITY, NONE);
-        let (mut v, mut loses) = (i, true);
-        while v != apex {
-            if loses && self.links.flow(v) < mass {
-                (mass, leaving) = (self.links.flow(v), v);
-            }
-            (v, loses) = (self.links.parent(v), !loses);
-        }
-        (v, loses) = (target, true);
-        while v != apex {
-            if loses && self.links.flow(v) <= mass {
-                (mass, leaving) = (self.links.flow(v), v);
-            }
-            (v, loses) = (self.links.parent(v), !loses);
-        }
-        if mass > 0.0 {
-            for start in [i, target] {
-                (v, loses) = (start, true);
-                while v != apex {
-                    let flow = self.links.flow(v);
-                    self.links.set_flow(v, if loses { flow - mass } else { flow + mass });
-                    (v, loses) = (self.links.parent(v), !loses);
-                }
-            }
-        }
-        let rise = self.potential[i as usize] - cost - self.potential[target as usize];
-        self.links.cut(leaving);
-        let below = self.links.root(i) == leaving;
-        let (node, above, shift) = if below { (i, target, -rise) } else { (target, i, rise) };
-        self.links.reroot(node);
-        let mut next = Some(node);
-        while let Some(v) = next {
-            self.potential[v as usize] += shift;
-            next = self.links.following(v, node);
-        }
-        self.links.hang(node, above, cost, mass);
-    }
-
-    /// The plan of the tree, by leaf elimination from the marginals.
-    fn plan(&self, p: &[f64], q: &[f64]) -> SparsePlan {
-        let order: Vec<u32> =
-            std::iter::successors(Some(self.root), |&v| self.links.following(v, self.root)).collect();
-        let mut balance: Vec<f64> = p.iter().copied().chain(q.iter().map(|q| -q)).collect();
-        let mut plan = Vec::with_capacity(order.len());
-        for &v in order[1..].iter().rev() {
-            let (node, above) = (v as usize, self.links.parent(v));
-            balance[above as usize] += balance[node];
-            let (i, j, mass) =
-                if node < self.n { (v, above, balance[node]) } else { (above, v, -balance[node]) };
-            if mass > 0.0 {
-                plan.push((i, j - self.n as u32, mass));
-            }
-        }
-        plan
-    }
+    Ok(tree)
 }

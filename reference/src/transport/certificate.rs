@@ -11,22 +11,7 @@ use rayon::prelude::*;
 
 use super::cost::{GroundCost, row_of};
 use crate::divergence::{Generator, generalised_cumulant};
-
-/// Certified bounds `lower <= value <= upper`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Bounds {
-    /// Value of the dual at the given potential.
-    pub lower: f64,
-    /// Value of the primal at the given plan.
-    pub upper: f64,
-}
-
-impl Bounds {
-    /// `upper - lower`: non-negative up to rounding.
-    pub fn gap(&self) -> f64 {
-        self.upper - self.lower
-    }
-}
+use crate::observer::{Stopped, Watch};
 
 /// A plan as `(source, target, mass)`, each pair at most once.
 pub type SparsePlan = Vec<(u32, u32, f64)>;
@@ -48,26 +33,42 @@ pub fn dual_value(
     generator: &Generator,
     psi: &[f64],
 ) -> DualValue {
-    let source_potential = lower_transform(cost, psi);
+    dual_value_watched(cost, p, q, generator, psi, &mut Watch::new(None)).expect("nobody stops it")
+}
+
+pub(super) fn dual_value_watched(
+    cost: &dyn GroundCost,
+    p: &[f64],
+    q: &[f64],
+    generator: &Generator,
+    psi: &[f64],
+    watch: &mut Watch<'_>,
+) -> Result<DualValue, Stopped> {
+    let source_potential = lower_transform(cost, psi, watch)?;
     let linear =
         compensated_sum(p.iter().zip(&source_potential).filter(|(p, _)| **p > 0.0).map(|(p, phi)| p * phi));
     let lower = linear - generalised_cumulant(generator, psi, q).value;
-    DualValue { lower, source_potential }
+    Ok(DualValue { lower, source_potential })
 }
 
 /// `phi_i = min_j (c_ij + psi_j)` at all sources, one parallel pass over the cost.
-pub fn lower_transform(cost: &dyn GroundCost, psi: &[f64]) -> Vec<f64> {
-    (0..cost.sources())
-        .into_par_iter()
-        .with_min_len(16)
-        .map_init(
+pub(crate) fn lower_transform(
+    cost: &dyn GroundCost,
+    psi: &[f64],
+    watch: &mut Watch<'_>,
+) -> Result<Vec<f64>, Stopped> {
+    let mut values = vec![0.0; cost.sources()];
+    watch.in_pieces(cost.sources(), |rows| {
+        let first = rows.start;
+        values[rows].par_iter_mut().enumerate().with_min_len(16).for_each_init(
             || vec![0.0; psi.len()],
-            |buffer, i| {
-                let row = row_of(cost, i, buffer);
-                row.iter().zip(psi).fold(f64::INFINITY, |least, (c, psi)| least.min(c + psi))
+            |buffer, (k, value)| {
+                let row = row_of(cost, first + k, buffer);
+                *value = row.iter().zip(psi).fold(f64::INFINITY, |least, (c, psi)| least.min(c + psi));
             },
-        )
-        .collect()
+        );
+    })?;
+    Ok(values)
 }
 
 /// The primal side: both terms, and the second marginal.
@@ -79,6 +80,10 @@ pub struct PrimalValue {
     pub divergence: f64,
     /// `G^T 1`, length m.
     pub second_marginal: Vec<f64>,
+    /// `<|c|, G>`, for the rounding.
+    pub(crate) transport_scale: f64,
+    /// Sum of the sizes of the terms of the divergence, for the rounding.
+    pub(crate) scale: f64,
 }
 
 /// Evaluates the primal at a plan whose rows sum to `p` (see [`renormalise_rows`]).
@@ -92,15 +97,36 @@ pub fn primal_value(
     for &(_, j, mass) in plan {
         second_marginal[j as usize] += mass;
     }
-    let transport =
-        compensated_sum(plan.iter().map(|&(i, j, mass)| mass * cost.entry(i as usize, j as usize)));
-    let divergence =
-        compensated_sum(second_marginal.iter().zip(q).map(|(&eta, &q)| generator.perspective(eta, q)));
-    PrimalValue { transport, divergence, second_marginal }
+    let paid = |&(i, j, mass): &(u32, u32, f64)| mass * cost.entry(i as usize, j as usize);
+    let terms: Vec<f64> =
+        second_marginal.iter().zip(q).map(|(&eta, &q)| generator.perspective(eta, q)).collect();
+    PrimalValue {
+        transport: compensated_sum(plan.iter().map(paid)),
+        divergence: compensated_sum(terms.iter().copied()),
+        transport_scale: plan.iter().map(|arc| paid(arc).abs()).sum(),
+        scale: terms.iter().map(|term| term.abs()).sum(),
+        second_marginal,
+    }
+}
+
+/// Bound of the rounding error of both sums of a certificate: a few units in the last place of their terms, whose sum of
+/// sizes is `scale`, and as many more as plain sums of `terms` addends collect at random; costs that are summed up again for
+/// the plan differ by their own rounding.
+pub(crate) fn rounding_of_sums(cost: &dyn GroundCost, transport: f64, scale: f64, terms: usize) -> f64 {
+    (32.0 + (terms as f64).sqrt()) * f64::EPSILON * (scale + transport) + cost.rounding() * transport
+}
+
+/// The largest size among the values of atoms with mass.
+pub(crate) fn largest_charged(values: &[f64], masses: &[f64]) -> f64 {
+    values
+        .iter()
+        .zip(masses)
+        .filter(|(_, mass)| **mass > 0.0)
+        .fold(0.0, |top, (value, _)| top.max(value.abs()))
 }
 
 /// Scales the rows of a non-negative plan so that row `i` sums to `p_i`; a row without mass must have `p_i = 0`.
-pub fn renormalise_rows(plan: &mut SparsePlan, p: &[f64]) {
+pub(crate) fn renormalise_rows(plan: &mut SparsePlan, p: &[f64]) {
     let mut sums = vec![0.0; p.len()];
     for &(i, _, mass) in plan.iter() {
         sums[i as usize] += mass;
@@ -115,7 +141,7 @@ pub fn renormalise_rows(plan: &mut SparsePlan, p: &[f64]) {
 
 /// Sum with Neumaier's compensation: relative error a few eps of the sum of absolute values, independent of length.
 /// Infinite terms give their plain sum.
-pub fn compensated_sum(terms: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn compensated_sum(terms: impl Iterator<Item = f64>) -> f64 {
     let (mut sum, mut compensation) = (0.0_f64, 0.0_f64);
     for term in terms {
         let next = sum + term;

@@ -6,12 +6,14 @@ use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
 use super::distance::{LANES, PackedPoints};
+use crate::observer::{Stopped, Watch};
 use crate::specification::{InvalidInput, ProximalParameters};
 
 /// Largest dense cost that [`PointCost::within_memory`] keeps by default, in bytes (4096 x 65536 entries).
 pub const DENSE_COST_BYTES: usize = 2 << 30;
 
-/// The cost `c_ij` of moving a unit of mass from source `i` to target `j`: finite, any sign.
+/// The cost `c_ij` of moving a unit of mass from source `i` to target `j`: finite, any sign; `+inf` forbids the pair where a
+/// solver says that it takes that.
 pub trait GroundCost: Sync {
     /// Number of sources `n`.
     fn sources(&self) -> usize;
@@ -32,6 +34,16 @@ pub trait GroundCost: Sync {
         for (k, value) in out.iter_mut().enumerate() {
             *value = self.entry(i, start + k);
         }
+    }
+
+    /// By how much, relative to its size, one entry may differ between [`Self::entry`] and the rows.
+    fn rounding(&self) -> f64 {
+        0.0
+    }
+
+    /// Whether some entries are `+inf`.
+    fn forbids(&self) -> bool {
+        false
     }
 
     /// Row `i` when it is in memory; `None` when it has to be computed by [`GroundCost::fill_row`].
@@ -55,11 +67,26 @@ pub(super) fn row_of<'a>(cost: &'a dyn GroundCost, i: usize, buffer: &'a mut [f6
 #[derive(Debug, Clone)]
 pub struct DenseCost {
     matrix: Array2<f64>,
+    forbids: bool,
 }
 
 impl DenseCost {
     /// Takes a matrix of shape `(n, m)`, `n, m >= 1`, all entries finite.
     pub fn new(matrix: Array2<f64>) -> Result<Self, InvalidInput> {
+        Self::checked(matrix, f64::is_finite, "finite")
+    }
+
+    /// Takes a matrix of shape `(n, m)` whose entries are finite, or `+inf` for pairs that may carry no mass.
+    pub fn with_forbidden(matrix: Array2<f64>) -> Result<Self, InvalidInput> {
+        let allowed = |value: f64| value.is_finite() || value == f64::INFINITY;
+        Self::checked(matrix, allowed, "finite, or inf for a forbidden pair")
+    }
+
+    fn checked(
+        matrix: Array2<f64>,
+        is_allowed: impl Fn(f64) -> bool,
+        allowed: &str,
+    ) -> Result<Self, InvalidInput> {
         if matrix.is_empty() {
             return Err(InvalidInput::new(
                 "cost",
@@ -67,12 +94,13 @@ impl DenseCost {
                 "at least one row and one column",
             ));
         }
-        if let Some(((i, j), value)) = matrix.indexed_iter().find(|(_, value)| !value.is_finite()) {
-            return Err(InvalidInput::new(format!("cost[{i}, {j}]"), value, "finite"));
+        if let Some(((i, j), value)) = matrix.indexed_iter().find(|(_, value)| !is_allowed(**value)) {
+            return Err(InvalidInput::new(format!("cost[{i}, {j}]"), value, allowed));
         }
         // A matrix in rows is taken as it is: no second copy of what may fill most of the memory.
         let rows = matrix.is_standard_layout();
-        Ok(Self { matrix: if rows { matrix } else { matrix.as_standard_layout().into_owned() } })
+        let forbids = matrix.iter().any(|value| *value == f64::INFINITY);
+        Ok(Self { forbids, matrix: if rows { matrix } else { matrix.as_standard_layout().into_owned() } })
     }
 
     /// The matrix, shape `(n, m)`.
@@ -96,6 +124,10 @@ impl GroundCost for DenseCost {
 
     fn fill_row(&self, i: usize, out: &mut [f64]) {
         out.copy_from_slice(&self.as_slice()[i * out.len()..][..out.len()]);
+    }
+
+    fn forbids(&self) -> bool {
+        self.forbids
     }
 
     fn row(&self, i: usize) -> Option<&[f64]> {
@@ -201,25 +233,43 @@ impl PointCost {
 
     /// Computes all entries once, in parallel; memory `8 n m` bytes.
     pub fn into_dense(self) -> DenseCost {
+        self.into_dense_watched(&mut Watch::new(None)).expect("nobody stops it")
+    }
+
+    fn into_dense_watched(self, watch: &mut Watch<'_>) -> Result<DenseCost, Stopped> {
         let (n, m) = (self.sources(), self.targets());
         let mut values = vec![0.0; n * m];
-        values.par_chunks_mut(2 * m).enumerate().for_each(|(pair, rows)| {
-            let (first, second) = rows.split_at_mut(m);
-            if second.is_empty() {
-                self.fill_row(2 * pair, first);
-            } else {
-                let points = [self.source(2 * pair), self.source(2 * pair + 1)];
-                self.targets.squared_distances(0, points, [&mut *first, &mut *second]);
-                rows.iter_mut().for_each(|value| *value = self.cost.of_squared_distance(*value));
-            }
-        });
-        DenseCost { matrix: Array2::from_shape_vec((n, m), values).expect("n m values were allocated") }
+        watch.in_pieces(n.div_ceil(2), |pairs| {
+            let first_pair = pairs.start;
+            let piece = &mut values[2 * first_pair * m..(2 * pairs.end).min(n) * m];
+            piece.par_chunks_mut(2 * m).enumerate().for_each(|(pair, rows)| {
+                let i = 2 * (first_pair + pair);
+                let (first, second) = rows.split_at_mut(m);
+                if second.is_empty() {
+                    self.fill_row(i, first);
+                } else {
+                    let points = [self.source(i), self.source(i + 1)];
+                    self.targets.squared_distances(0, points, [&mut *first, &mut *second]);
+                    rows.iter_mut().for_each(|value| *value = self.cost.of_squared_distance(*value));
+                }
+            });
+        })?;
+        let matrix = Array2::from_shape_vec((n, m), values).expect("n m values were allocated");
+        Ok(DenseCost { matrix, forbids: false })
     }
 
     /// The dense cost when it needs at most `bytes` (see [`DENSE_COST_BYTES`]), else this cost computed on the fly.
     pub fn within_memory(self, bytes: usize) -> Box<dyn GroundCost> {
+        self.within_memory_watched(bytes, &mut Watch::new(None)).expect("nobody stops it")
+    }
+
+    pub(crate) fn within_memory_watched(
+        self,
+        bytes: usize,
+        watch: &mut Watch<'_>,
+    ) -> Result<Box<dyn GroundCost>, Stopped> {
         let needed = self.sources().saturating_mul(self.targets()).saturating_mul(size_of::<f64>());
-        if needed <= bytes { Box::new(self.into_dense()) } else { Box::new(self) }
+        Ok(if needed <= bytes { Box::new(self.into_dense_watched(watch)?) } else { Box::new(self) })
     }
 
     fn source(&self, i: usize) -> &[f64] {
@@ -250,6 +300,11 @@ impl GroundCost for PointCost {
 
     fn entry(&self, i: usize, j: usize) -> f64 {
         self.cost.of_squared_distance(self.targets.squared_distance(self.source(i), j))
+    }
+
+    fn rounding(&self) -> f64 {
+        // Sums of d squares, fused or not.
+        2.0 * (self.sources.ncols() + 4) as f64 * f64::EPSILON
     }
 
     fn fill_range(&self, i: usize, start: usize, out: &mut [f64]) {

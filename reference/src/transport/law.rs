@@ -169,22 +169,9 @@ impl<'a> TargetLaw<'a> {
 mod tests {
     use super::*;
 
-    fn kinds() -> [DivergenceKind; 8] {
-        [
-            DivergenceKind::KullbackLeibler,
-            DivergenceKind::ReverseKullbackLeibler,
-            DivergenceKind::Alpha(0.5),
-            DivergenceKind::Alpha(1.5),
-            DivergenceKind::Alpha(4.0),
-            DivergenceKind::ChiSquared,
-            DivergenceKind::JensenShannon,
-            DivergenceKind::SquaredHellinger,
-        ]
-    }
-
     #[test]
     fn the_balanced_shares_sum_to_the_mass_and_follow_the_law() {
-        for kind in kinds() {
+        for kind in DivergenceKind::ALL {
             let generator = Generator::new(kind).expect("listed");
             let q = [0.1, 0.4, 0.0, 0.5];
             let law = TargetLaw::new(&generator, &q);

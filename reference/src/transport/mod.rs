@@ -5,10 +5,12 @@
 //! `forest` (the active set), `pricing`, `start`; `balanced` (network simplex), [`wasserstein`], [`mod@line`], [`circle`].
 
 mod balanced;
+mod basis;
 pub mod certificate;
 pub mod circle;
 pub mod cost;
 mod distance;
+mod forbidden;
 mod forest;
 mod law;
 pub mod line;
@@ -18,11 +20,12 @@ pub mod semi_relaxed;
 mod start;
 pub mod wasserstein;
 
-pub use balanced::{BalancedTransport, balanced_transport};
-pub use certificate::Bounds;
+pub use balanced::{BalancedPlan, BalancedTransport, balanced_transport};
 pub use cost::{DenseCost, GroundCost, PointCost, PointwiseCost};
-pub use semi_relaxed::{
-    Outcome, Progress, SemiRelaxedOptions, SemiRelaxedTransport, semi_relaxed_transport,
-    semi_relaxed_transport_observed,
-};
-pub use wasserstein::{WassersteinDistance, w1, w2};
+pub use semi_relaxed::{SemiRelaxedPlan, SemiRelaxedTransport, semi_relaxed_transport};
+pub use wasserstein::{Order, WassersteinDistance, WassersteinPlan, wasserstein};
+
+pub use crate::certificate::{Bounds, Termination as Outcome};
+pub use crate::observer::Progress;
+/// The options of the solvers.
+pub type SemiRelaxedOptions = crate::options::Options<'static>;

@@ -7,7 +7,9 @@
 
 use rayon::prelude::*;
 
+use super::certificate::compensated_sum;
 use super::cost::{GroundCost, row_of};
+use crate::observer::{Stopped, Watch};
 
 /// Targets per block. The remembered minima take `8 n m / BLOCK` bytes.
 const BLOCK: usize = 32;
@@ -31,6 +33,7 @@ pub(super) struct Pricer<'a> {
     /// How far the potentials of each block can have fallen in all, an upper bound.
     fallen: Vec<f64>,
     psi: Vec<f64>,
+    dual: Option<(f64, Vec<f64>)>,
 }
 
 impl<'a> Pricer<'a> {
@@ -45,11 +48,12 @@ impl<'a> Pricer<'a> {
             minima: vec![f64::NEG_INFINITY; cost.sources() * blocks],
             fallen: vec![0.0; blocks],
             psi: Vec::new(),
+            dual: None,
         }
     }
 
     /// The shortlists at `psi` (finite, or `+inf` for a target that is out of reach).
-    pub(super) fn pass(&mut self, psi: &[f64]) -> &[Shortlist] {
+    pub(super) fn pass(&mut self, psi: &[f64], watch: &mut Watch<'_>) -> Result<&[Shortlist], Stopped> {
         if !self.psi.is_empty() {
             for (fallen, (before, now)) in
                 self.fallen.iter_mut().zip(self.psi.chunks(BLOCK).zip(psi.chunks(BLOCK)))
@@ -61,15 +65,25 @@ impl<'a> Pricer<'a> {
         self.psi = psi.to_vec();
         let Self { cost, p, length, lists, minima, fallen, .. } = self;
         let blocks = fallen.len();
-        lists.par_iter_mut().zip(minima.par_chunks_mut(blocks)).enumerate().with_min_len(16).for_each_init(
-            Work::default,
-            |work, (i, (list, minima))| {
-                if p[i] > 0.0 {
-                    price(*cost, i, psi, *length, fallen, minima, list, work);
+        watch.in_pieces(lists.len(), |rows| {
+            let first = rows.start;
+            let minima = &mut minima[rows.start * blocks..rows.end * blocks];
+            let rows = lists[rows].par_iter_mut().zip(minima.par_chunks_mut(blocks));
+            rows.enumerate().with_min_len(16).for_each_init(Work::default, |work, (k, (list, minima))| {
+                if p[first + k] > 0.0 {
+                    let pass = Pass { cost: *cost, psi, length: *length, fallen };
+                    pass.price(first + k, minima, list, work);
                 }
-            },
-        );
-        lists
+            });
+        })?;
+        let least = p.iter().zip(lists.iter()).filter(|(p, _)| **p > 0.0).map(|(p, list)| p * list.least);
+        self.dual = Some((compensated_sum(least), psi.to_vec()));
+        Ok(&self.lists)
+    }
+
+    /// `sum_i p_i min_j (c_ij + psi_j)` of the last complete pass, and its `psi`.
+    pub(super) fn last_dual(&self) -> Option<&(f64, Vec<f64>)> {
+        self.dual.as_ref()
     }
 }
 
@@ -81,80 +95,83 @@ struct Work {
     best: Vec<(f64, u32, f64)>,
 }
 
-#[allow(clippy::too_many_arguments)] // one row of every array of the pass
-fn price(
-    cost: &dyn GroundCost,
-    i: usize,
-    psi: &[f64],
+/// What all rows of a pass share.
+struct Pass<'a> {
+    cost: &'a dyn GroundCost,
+    psi: &'a [f64],
     length: usize,
-    fallen: &[f64],
-    minima: &mut [f64],
-    list: &mut Shortlist,
-    work: &mut Work,
-) {
-    let m = psi.len();
-    let Work { costs, selection, best } = work;
-    best.clear();
-    // Values beyond this cannot be among the cheapest: so many are known to be cheaper already.
-    let mut bound = f64::INFINITY;
-    let first = list.entries.is_empty();
-    if !first {
-        if list.entries.len() == length {
-            bound = list.entries.iter().map(|&(j, c)| c + psi[j as usize]).fold(f64::NEG_INFINITY, f64::max);
-        }
-    } else {
-        // First pass: every block is read, and the `length`-th least minimum is the bound.
-        costs.resize(m, 0.0);
-        let row = row_of(cost, i, costs);
-        for (block, minimum) in minima.iter_mut().enumerate() {
-            let range = block * BLOCK..((block + 1) * BLOCK).min(m);
-            *minimum = minimum_of_sums(&row[range.clone()], &psi[range]) + fallen[block];
-        }
-        if minima.len() > length {
-            selection.clear();
-            selection.extend(minima.iter().zip(fallen).map(|(minimum, fallen)| minimum - fallen));
-            bound = *selection.select_nth_unstable_by(length - 1, f64::total_cmp).1;
-        }
-    }
-    // The recorded drops round by a few eps of the potentials each; a relative margin covers them.
-    for block in 0..minima.len() {
-        let remembered = minima[block] - fallen[block];
-        if remembered - 1e-12 * (minima[block].abs() + fallen[block].abs()) > bound {
-            continue;
-        }
-        let range = block * BLOCK..((block + 1) * BLOCK).min(m);
-        let mut buffer = [0.0; BLOCK];
-        let potentials = &psi[range.clone()];
-        let block_costs: &[f64] = match cost.row(i) {
-            Some(row) => &row[range.clone()],
-            None => {
-                let buffer = &mut buffer[..range.len()];
-                cost.fill_range(i, range.start, buffer);
-                buffer
+    fallen: &'a [f64],
+}
+
+impl Pass<'_> {
+    /// Prices row `i`.
+    fn price(&self, i: usize, minima: &mut [f64], list: &mut Shortlist, work: &mut Work) {
+        let Self { cost, psi, length, fallen } = *self;
+        let m = psi.len();
+        let Work { costs, selection, best } = work;
+        best.clear();
+        // Values beyond this cannot be among the cheapest: so many are known to be cheaper already.
+        let mut bound = f64::INFINITY;
+        let first = list.entries.is_empty();
+        if !first {
+            if list.entries.len() == length {
+                bound =
+                    list.entries.iter().map(|&(j, c)| c + psi[j as usize]).fold(f64::NEG_INFINITY, f64::max);
             }
-        };
-        let minimum = minimum_of_sums(block_costs, potentials);
-        minima[block] = minimum + fallen[block];
-        if minimum > bound {
-            continue;
+        } else {
+            // First pass: every block is read, and the `length`-th least minimum is the bound.
+            costs.resize(m, 0.0);
+            let row = row_of(cost, i, costs);
+            for (block, minimum) in minima.iter_mut().enumerate() {
+                let range = block * BLOCK..((block + 1) * BLOCK).min(m);
+                *minimum = minimum_of_sums(&row[range.clone()], &psi[range]) + fallen[block];
+            }
+            if minima.len() > length {
+                selection.clear();
+                selection.extend(minima.iter().zip(fallen).map(|(minimum, fallen)| minimum - fallen));
+                bound = *selection.select_nth_unstable_by(length - 1, f64::total_cmp).1;
+            }
         }
-        for (lane, (&c, psi)) in block_costs.iter().zip(potentials).enumerate() {
-            let value = c + psi;
-            if value <= bound && value < f64::INFINITY {
-                let place = best.partition_point(|&(other, _, _)| other <= value);
-                if place < length {
-                    best.truncate(length - 1);
-                    best.insert(place, (value, (range.start + lane) as u32, c));
-                    if best.len() == length {
-                        bound = best[length - 1].0;
+        // The recorded drops round by a few eps of the potentials each; a relative margin covers them.
+        for block in 0..minima.len() {
+            let remembered = minima[block] - fallen[block];
+            if remembered - 1e-12 * (minima[block].abs() + fallen[block].abs()) > bound {
+                continue;
+            }
+            let range = block * BLOCK..((block + 1) * BLOCK).min(m);
+            let mut buffer = [0.0; BLOCK];
+            let potentials = &psi[range.clone()];
+            let block_costs: &[f64] = match cost.row(i) {
+                Some(row) => &row[range.clone()],
+                None => {
+                    let buffer = &mut buffer[..range.len()];
+                    cost.fill_range(i, range.start, buffer);
+                    buffer
+                }
+            };
+            let minimum = minimum_of_sums(block_costs, potentials);
+            minima[block] = minimum + fallen[block];
+            if minimum > bound {
+                continue;
+            }
+            for (lane, (&c, psi)) in block_costs.iter().zip(potentials).enumerate() {
+                let value = c + psi;
+                if value <= bound && value < f64::INFINITY {
+                    let place = best.partition_point(|&(other, _, _)| other <= value);
+                    if place < length {
+                        best.truncate(length - 1);
+                        best.insert(place, (value, (range.start + lane) as u32, c));
+                        if best.len() == length {
+                            bound = best[length - 1].0;
+                        }
                     }
                 }
             }
         }
+        list.least = best.first().map_or(f64::INFINITY, |&(value, _, _)| value);
+        list.entries.clear();
+        list.entries.extend(best.iter().map(|&(_, j, c)| (j, c)));
     }
-    list.least = best.first().map_or(f64::INFINITY, |&(value, _, _)| value);
-    list.entries.clear();
-    list.entries.extend(best.iter().map(|&(_, j, c)| (j, c)));
 }
 
 /// `min_k (c_k + psi_k)` over one block, in independent lanes so that it runs in vector registers.
@@ -174,36 +191,47 @@ fn minimum_of_sums(costs: &[f64], potentials: &[f64]) -> f64 {
 }
 
 /// `argmin_i (c_ij - phi_i)` over sources with `p_i > 0`, for every target: `(i, c_ij)`; one pass by rows.
-pub(super) fn nearest_sources(cost: &dyn GroundCost, p: &[f64], phi: &[f64]) -> Vec<(u32, f64)> {
+pub(super) fn nearest_sources(
+    cost: &dyn GroundCost,
+    p: &[f64],
+    phi: &[f64],
+    watch: &mut Watch<'_>,
+) -> Result<Vec<(u32, f64)>, Stopped> {
     let m = cost.targets();
     let nothing = || (vec![f64::INFINITY; m], vec![0_u32; m]);
-    let (_, nearest) = (0..cost.sources())
-        .into_par_iter()
-        .with_min_len(64)
-        .filter(|&i| p[i] > 0.0)
-        .fold(
-            || (nothing(), vec![0.0; m]),
-            |((mut least, mut nearest), mut buffer), i| {
-                let row = row_of(cost, i, &mut buffer);
-                for j in 0..m {
-                    if row[j] - phi[i] < least[j] {
-                        (least[j], nearest[j]) = (row[j] - phi[i], i as u32);
-                    }
-                }
-                ((least, nearest), buffer)
-            },
-        )
-        .map(|(state, _)| state)
-        .reduce(nothing, |(mut least, mut nearest), (other_least, other)| {
-            for j in 0..m {
-                // Ties go to the lower index, so that the order of reduction does not matter.
-                if (other_least[j], other[j]) < (least[j], nearest[j]) {
-                    (least[j], nearest[j]) = (other_least[j], other[j]);
-                }
+    let nearer = |(mut least, mut nearest): (Vec<f64>, Vec<u32>),
+                  (other_least, other): (Vec<f64>, Vec<u32>)| {
+        for j in 0..m {
+            // Ties go to the lower index, so that the order of reduction does not matter.
+            if (other_least[j], other[j]) < (least[j], nearest[j]) {
+                (least[j], nearest[j]) = (other_least[j], other[j]);
             }
-            (least, nearest)
-        });
-    nearest.into_iter().enumerate().map(|(j, i)| (i, cost.entry(i as usize, j))).collect()
+        }
+        (least, nearest)
+    };
+    let mut best = nothing();
+    watch.in_pieces(cost.sources(), |rows| {
+        let found = rows
+            .into_par_iter()
+            .with_min_len(64)
+            .filter(|&i| p[i] > 0.0)
+            .fold(
+                || (nothing(), vec![0.0; m]),
+                |((mut least, mut nearest), mut buffer), i| {
+                    let row = row_of(cost, i, &mut buffer);
+                    for j in 0..m {
+                        if row[j] - phi[i] < least[j] {
+                            (least[j], nearest[j]) = (row[j] - phi[i], i as u32);
+                        }
+                    }
+                    ((least, nearest), buffer)
+                },
+            )
+            .map(|(state, _)| state)
+            .reduce(nothing, nearer);
+        best = nearer(std::mem::take(&mut best), found);
+    })?;
+    Ok(best.1.into_iter().enumerate().map(|(j, i)| (i, cost.entry(i as usize, j))).collect())
 }
 
 #[cfg(test)]
@@ -245,7 +273,7 @@ mod tests {
         let mut psi: Vec<f64> = (0..m).map(|_| random.random_range(0.0..5.0)).collect();
         for pass in 0..20 {
             for pricer in &mut pricers {
-                let lists = pricer.pass(&psi);
+                let lists = pricer.pass(&psi, &mut Watch::new(None)).expect("not stopped");
                 assert!(lists[1].entries.is_empty());
                 for i in (0..n).filter(|&i| i != 1) {
                     let mut all: Vec<f64> = (0..m).map(|j| matrix[[i, j]] + psi[j]).collect();
@@ -268,7 +296,8 @@ mod tests {
         let phi: Vec<f64> = (0..150).map(|i| (i as f64).sin() * 300.0).collect();
         let p: Vec<f64> = (0..150).map(|i| f64::from(i % 3 != 0)).collect();
         let cost = DenseCost::new(matrix.clone()).expect("finite");
-        for (j, (i, c)) in nearest_sources(&cost, &p, &phi).into_iter().enumerate() {
+        let found = nearest_sources(&cost, &p, &phi, &mut Watch::new(None)).expect("not stopped");
+        for (j, (i, c)) in found.into_iter().enumerate() {
             let naive = (0..150)
                 .filter(|i| i % 3 != 0)
                 .map(|i| matrix[[i, j]] - phi[i])

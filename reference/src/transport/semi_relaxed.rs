@@ -10,73 +10,22 @@
 
 use std::time::Instant;
 
-use super::certificate::{self, Bounds, SparsePlan};
+use super::certificate::{self, SparsePlan};
 use super::cost::GroundCost;
 use super::forest::Forest;
 use super::law::TargetLaw;
 use super::pricing::{self, Pricer, Shortlist};
 use super::start;
-use crate::divergence::Generator;
+use crate::certificate::{Bounds, Certified, Sign, Termination, gated};
+use crate::divergence::{Generator, generalised_cumulant};
+use crate::measure;
+use crate::observer::{Progress, Stopped, Watch};
+use crate::options::Options;
 use crate::specification::{DivergenceKind, InvalidInput};
 
-/// Problems with fewer sources or targets than this start from zero potentials.
-const SMALLEST_THINNED: usize = 128;
-
-/// When to stop, and how hard to look for arcs.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SemiRelaxedOptions {
-    /// Stop when the certified gap is at most `tolerance (1 + |value|)`.
-    pub tolerance: f64,
-    /// Passes over the whole cost before giving up.
-    pub maximum_passes: usize,
-    /// Arcs per source that are priced between two passes.
-    pub shortlist: usize,
-}
-
-impl Default for SemiRelaxedOptions {
-    /// Gap 1e-11 relative to `1 + |value|`: a tenth of what the project promises, far above rounding.
-    fn default() -> Self {
-        Self { tolerance: 1e-11, maximum_passes: 10_000, shortlist: 16 }
-    }
-}
-
-impl SemiRelaxedOptions {
-    fn check(&self) -> Result<(), InvalidInput> {
-        if !(self.tolerance.is_finite() && self.tolerance >= 0.0) {
-            return Err(InvalidInput::new("tolerance", self.tolerance, "finite and >= 0"));
-        }
-        if self.maximum_passes == 0 || self.shortlist == 0 {
-            return Err(InvalidInput::new("maximum_passes, shortlist", 0, ">= 1"));
-        }
-        Ok(())
-    }
-}
-
-/// How the solver ended. Whatever it says, the bounds are valid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The certified gap meets the tolerance.
-    Converged,
-    /// No arc of negative reduced cost is left above rounding, but the certified gap exceeds the tolerance.
-    Stalled,
-    /// The pass limit was reached first.
-    IterationLimit,
-}
-
-/// The state after one pass, for progress displays.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Progress {
-    /// Passes over the cost so far.
-    pub passes: usize,
-    /// Arcs pivoted in so far.
-    pub pivots: usize,
-    /// Upper estimate of the remaining gap: `sum_i p_i max(0, phi_i - min_j (c_ij + psi_j))`.
-    pub gap_estimate: f64,
-}
-
-/// Solution and certificate of semi-relaxed transport.
+/// The optimisers of semi-relaxed transport.
 #[derive(Debug, Clone)]
-pub struct SemiRelaxedTransport {
+pub struct SemiRelaxedPlan {
     /// `(i, j, G_ij)` with `G_ij > 0`; rows sum to `p`.
     pub plan: SparsePlan,
     /// `psi_j` on the targets, length m, in the gauge `psi_j = f'(eta_j / q_j)` (so `nu = 0` in `Lambda_q`); where
@@ -90,124 +39,281 @@ pub struct SemiRelaxedTransport {
     pub transport: f64,
     /// `D_f(eta | q)`.
     pub divergence: f64,
-    /// Certified lower bound: the dual value at `potential`.
-    pub lower: f64,
-    /// Certified upper bound: `transport + divergence` of the plan.
-    pub upper: f64,
-    /// How the solver ended.
-    pub outcome: Outcome,
     /// Passes over the whole cost.
     pub passes: usize,
     /// Arcs pivoted in.
     pub iterations: usize,
-    /// Wall-clock time, certificate included.
-    pub seconds: f64,
 }
 
-impl SemiRelaxedTransport {
-    /// Both bounds.
-    pub fn bounds(&self) -> Bounds {
-        Bounds { lower: self.lower, upper: self.upper }
-    }
-
-    /// `upper - lower`, non-negative up to rounding.
-    pub fn gap(&self) -> f64 {
-        self.upper - self.lower
-    }
-}
+/// Solution and certificate of semi-relaxed transport.
+pub type SemiRelaxedTransport = Certified<SemiRelaxedPlan>;
 
 /// Solves semi-relaxed transport for `p` (length n) on the sources and `q` (length m) on the targets of `cost`.
 ///
-/// Weights are non-negative with sum 1 (to 1e-9; they are normalised). A value of `+inf` cannot occur: the second
-/// marginal is free, so some plan always lands on the support of `q`. Errors: lengths, weights, non-finite costs, an
-/// order of `Alpha` out of range, options out of range.
+/// Weights are non-negative with sum 1 (to 1e-5; they are normalised). A value of `+inf` cannot occur: the second
+/// marginal is free, so some plan always lands on the support of `q`. Errors: lengths, weights, an order of `Alpha` out of
+/// range, options out of range.
+///
+/// ```
+/// use ndarray::array;
+/// use proxflow_reference::{DivergenceKind, Options};
+/// use proxflow_reference::transport::{DenseCost, semi_relaxed_transport};
+/// let cost = DenseCost::new(array![[0.0, 1.0], [1.0, 0.0]])?;
+/// let kind = DivergenceKind::KullbackLeibler;
+/// let solved = semi_relaxed_transport(&cost, &[0.9, 0.1], &[0.5, 0.5], kind, &Options::new())?;
+/// assert!(solved.is_converged() && solved.gap() < 1e-12);
+/// assert!((solved.transport + solved.divergence - solved.upper).abs() < 1e-15);
+/// # Ok::<(), proxflow_reference::InvalidInput>(())
+/// ```
 pub fn semi_relaxed_transport(
     cost: &dyn GroundCost,
     p: &[f64],
     q: &[f64],
     kind: DivergenceKind,
-    options: &SemiRelaxedOptions,
+    options: &Options<'_>,
 ) -> Result<SemiRelaxedTransport, InvalidInput> {
-    semi_relaxed_transport_observed(cost, p, q, kind, options, &mut |_| ())
-}
-
-/// [`semi_relaxed_transport`] that reports its [`Progress`] after every pass over the cost.
-pub fn semi_relaxed_transport_observed(
-    cost: &dyn GroundCost,
-    p: &[f64],
-    q: &[f64],
-    kind: DivergenceKind,
-    options: &SemiRelaxedOptions,
-    observe: &mut dyn FnMut(&Progress),
-) -> Result<SemiRelaxedTransport, InvalidInput> {
-    let clock = Instant::now();
     options.check()?;
+    if cost.forbids() {
+        return Err(InvalidInput::new("cost", f64::INFINITY, "finite"));
+    }
     let p = checked_weights("source weights", p, cost.sources())?;
     let q = checked_weights("target weights", q, cost.targets())?;
     let generator = Generator::new(kind)?;
-    let solved = solve(cost, &p, &q, &generator, options, observe);
-    Ok(certify(cost, &p, &q, &generator, &solved, options, clock))
+    let problem = Problem { cost, p: &p, q: &q, generator: &generator, options };
+    options.in_pool(|| problem.solve_and_certify(Sign::Any, &mut options.watch()))
+}
+
+/// What is solved, and how.
+pub(crate) struct Problem<'a> {
+    pub cost: &'a dyn GroundCost,
+    /// Sum 1 (see [`checked_weights`]).
+    pub p: &'a [f64],
+    /// Sum 1.
+    pub q: &'a [f64],
+    pub generator: &'a Generator,
+    pub options: &'a Options<'a>,
 }
 
 /// A forest that has come to rest, and how.
 struct Solved<'a> {
     forest: Forest<'a>,
-    outcome: Outcome,
+    termination: Termination,
     progress: Progress,
+    /// `sum_i p_i min_j (c_ij + psi_j)` and `psi` of the last complete pass.
+    last_dual: Option<(f64, Vec<f64>)>,
 }
 
-/// The active-set method, started from the solution of the thinned problem.
-fn solve<'a>(
-    cost: &dyn GroundCost,
-    p: &'a [f64],
-    q: &[f64],
-    generator: &Generator,
-    options: &SemiRelaxedOptions,
-    observe: &mut dyn FnMut(&Progress),
-) -> Solved<'a> {
-    let law = TargetLaw::new(generator, q);
-    let mut forest = Forest::new(p, &law, q.len());
-    let psi = starting_potential(cost, p, q, generator, options);
-    plant(&mut forest, cost, p, q, generator, &law, &psi);
+impl<'a> Problem<'a> {
+    pub(crate) fn solve_and_certify(&self, sign: Sign, watch: &mut Watch<'_>) -> SemiRelaxedTransport {
+        let clock = Instant::now();
+        match self.solve(watch) {
+            Err(Stopped) => self.nothing_known(clock),
+            Ok(solved) if solved.termination == Termination::Cancelled => {
+                self.certify_what_is_known(&solved, sign, clock)
+            }
+            Ok(solved) => self
+                .certify(&solved, sign, watch, clock)
+                .unwrap_or_else(|Stopped| self.certify_what_is_known(&solved, sign, clock)),
+        }
+    }
 
-    let mut state = Progress { passes: 0, pivots: 0, gap_estimate: f64::INFINITY };
-    let scale = forest
-        .phi()
-        .iter()
-        .chain(forest.psi())
-        .filter(|v| v.is_finite())
-        .fold(1.0_f64, |a, v| a.max(v.abs()));
-    let mut pricer = Pricer::new(cost, p, options.shortlist);
-    forest.settle_all(&law);
-    grow_on_idle_targets(&mut forest, cost, p, q, &law);
-    let outcome = loop {
-        forest.retighten_all(&law);
-        forest.settle_all(&law);
-        let lists = pricer.pass(forest.psi());
-        state.passes += 1;
-        state.gap_estimate = violation(p, forest.phi(), lists);
-        observe(&state);
-        if state.gap_estimate <= 0.1 * options.tolerance {
-            break Outcome::Converged;
+    /// The active-set method, started from the solution of the thinned problem. Stopped before there is a plan, it has
+    /// nothing to return.
+    fn solve(&self, watch: &mut Watch<'_>) -> Result<Solved<'a>, Stopped> {
+        let Self { cost, p, q, generator, options } = *self;
+        let law = TargetLaw::new(generator, q);
+        let mut forest = Forest::new(p, &law, q.len());
+        let psi = self.starting_potential(watch)?;
+        forest.plant(&law, &start::greedy_forest(cost, p, q, generator, &psi, watch)?, &psi);
+        let mut pricer = Pricer::new(cost, p, options.shortlist);
+        let mut state = Progress::NONE;
+        let climbed = self.climb(&mut forest, &law, &mut pricer, &mut state, watch);
+        let termination = climbed.unwrap_or(Termination::Cancelled);
+        Ok(Solved { forest, termination, progress: state, last_dual: pricer.last_dual().cloned() })
+    }
+
+    /// Settle, price, pivot, until no arc of negative reduced cost is left.
+    fn climb(
+        &self,
+        forest: &mut Forest<'_>,
+        law: &TargetLaw<'_>,
+        pricer: &mut Pricer<'_>,
+        state: &mut Progress,
+        watch: &mut Watch<'_>,
+    ) -> Result<Termination, Stopped> {
+        let finite = forest.phi().iter().chain(forest.psi()).filter(|v| v.is_finite());
+        let scale = finite.fold(1.0_f64, |a, v| a.max(v.abs()));
+        forest.settle_all(law);
+        self.grow_on_idle_targets(forest, law, watch)?;
+        loop {
+            forest.retighten_all(law);
+            forest.settle_all(law);
+            let lists = pricer.pass(forest.psi(), watch)?;
+            state.passes += 1;
+            state.gap_estimate = violation(self.p, forest.phi(), lists);
+            watch.report(*state)?;
+            if state.gap_estimate <= 0.1 * self.options.tolerance {
+                return Ok(Termination::Converged);
+            }
+            if state.passes >= self.options.maximum_passes {
+                return Ok(Termination::IterationLimit);
+            }
+            // Potentials carry a rounding error of a few eps of the largest one; smaller reduced costs mean nothing.
+            let pivots = exhaust(forest, law, lists, 16.0 * f64::EPSILON * scale, watch)?;
+            state.pivots += pivots;
+            if pivots == 0 {
+                return Ok(Termination::Stalled);
+            }
         }
-        if state.passes >= options.maximum_passes {
-            break Outcome::IterationLimit;
+    }
+
+    /// Potentials of the thinned problem extended to all targets; zero when there is little to thin.
+    fn starting_potential(&self, watch: &mut Watch<'_>) -> Result<Vec<f64>, Stopped> {
+        let Self { cost, p, q, generator, options } = *self;
+        let Some(thinned) = start::thin(cost, p, q, watch)? else { return Ok(vec![0.0; q.len()]) };
+        let coarse = Problem { cost: &thinned.cost, p: &thinned.p, q: &thinned.q, generator, options };
+        let coarse = coarse.solve(watch)?;
+        if coarse.termination == Termination::Cancelled {
+            return Err(Stopped);
         }
-        // Potentials carry a rounding error of a few eps of the largest one; smaller reduced costs mean nothing.
-        let pivots = exhaust(&mut forest, &law, lists, 16.0 * f64::EPSILON * scale);
-        state.pivots += pivots;
-        if pivots == 0 {
-            break Outcome::Stalled;
+        start::extend(cost, &thinned, coarse.forest.phi(), watch)
+    }
+
+    /// Hangs every idle target that attracts mass at any price on its cheapest source.
+    fn grow_on_idle_targets(
+        &self,
+        forest: &mut Forest<'_>,
+        law: &TargetLaw<'_>,
+        watch: &mut Watch<'_>,
+    ) -> Result<(), Stopped> {
+        if !law.always_attracts() {
+            return Ok(());
         }
-    };
-    Solved { forest, outcome, progress: state }
+        let is_wanting = |&j: &usize| self.q[j] > 0.0 && forest.is_idle(j);
+        let idle: Vec<usize> = (0..self.q.len()).filter(is_wanting).collect();
+        if !idle.is_empty() {
+            let nearest = pricing::nearest_sources(self.cost, self.p, forest.phi(), watch)?;
+            for j in idle {
+                watch.tick()?;
+                let (i, c) = nearest[j];
+                forest.pivot(law, i as usize, j, c);
+            }
+        }
+        Ok(())
+    }
+
+    fn certify(
+        &self,
+        solved: &Solved<'_>,
+        sign: Sign,
+        watch: &mut Watch<'_>,
+        clock: Instant,
+    ) -> Result<SemiRelaxedTransport, Stopped> {
+        let Self { cost, p, q, generator, options } = *self;
+        let forest = &solved.forest;
+        let mut plan = forest.arcs();
+        certificate::renormalise_rows(&mut plan, p);
+        let primal = certificate::primal_value(cost, q, generator, &plan);
+        let mut potential = forest.psi().to_vec();
+        let idle: Vec<usize> = (0..q.len()).filter(|&j| forest.is_idle(j)).collect();
+        if !idle.is_empty() {
+            let nearest = pricing::nearest_sources(cost, p, forest.phi(), watch)?;
+            for j in idle {
+                let (i, c) = nearest[j];
+                potential[j] = forest.phi()[i as usize] - c;
+            }
+        }
+        let dual = certificate::dual_value_watched(cost, p, q, generator, &potential, watch)?;
+        let upper = primal.transport + primal.divergence;
+        let termination = match solved.termination {
+            Termination::IterationLimit => Termination::IterationLimit,
+            _ if upper - dual.lower <= options.tolerance * (1.0 + upper.abs()) => Termination::Converged,
+            _ => Termination::Stalled,
+        };
+        let scale = primal.scale
+            + certificate::largest_charged(&dual.source_potential, p)
+            + certificate::largest_charged(&potential, q);
+        let rounding = certificate::rounding_of_sums(cost, primal.transport_scale, scale, p.len() + q.len());
+        let (bounds, termination) = gated(Bounds { lower: dual.lower, upper }, rounding, sign, termination);
+        let unless_failed = |value: f64| if bounds.is_finite() { value } else { f64::NAN };
+        let solution = SemiRelaxedPlan {
+            plan,
+            potential,
+            source_potential: dual.source_potential,
+            second_marginal: primal.second_marginal,
+            transport: unless_failed(primal.transport),
+            divergence: unless_failed(primal.divergence),
+            passes: solved.progress.passes,
+            iterations: solved.progress.pivots,
+        };
+        Ok(certified(bounds, termination, solution, clock))
+    }
+
+    /// After a stop: the plan at hand bounds from above, the last complete pass from below.
+    fn certify_what_is_known(&self, solved: &Solved<'_>, sign: Sign, clock: Instant) -> SemiRelaxedTransport {
+        let Self { cost, p, q, generator, .. } = *self;
+        let mut known = self.nothing_known(clock);
+        let Some((linear, psi)) = &solved.last_dual else { return known };
+        let mut plan = solved.forest.arcs();
+        certificate::renormalise_rows(&mut plan, p);
+        let primal = certificate::primal_value(cost, q, generator, &plan);
+        let lower = linear - generalised_cumulant(generator, psi, q).value;
+        let scale = primal.scale + linear.abs() + certificate::largest_charged(psi, q);
+        let rounding = certificate::rounding_of_sums(cost, primal.transport_scale, scale, p.len() + q.len());
+        let bounds = Bounds { lower, upper: primal.transport + primal.divergence };
+        let (bounds, termination) = gated(bounds, rounding, sign, Termination::Cancelled);
+        known.solution = SemiRelaxedPlan {
+            plan,
+            potential: psi.clone(),
+            second_marginal: primal.second_marginal,
+            transport: primal.transport,
+            divergence: primal.divergence,
+            passes: solved.progress.passes,
+            iterations: solved.progress.pivots,
+            ..known.solution
+        };
+        certified(bounds, termination, known.solution, clock)
+    }
+
+    /// Stopped before there was a plan.
+    fn nothing_known(&self, clock: Instant) -> SemiRelaxedTransport {
+        let (n, m) = (self.p.len(), self.q.len());
+        let solution = SemiRelaxedPlan {
+            plan: SparsePlan::new(),
+            potential: vec![f64::NAN; m],
+            source_potential: vec![f64::NAN; n],
+            second_marginal: vec![f64::NAN; m],
+            transport: f64::NAN,
+            divergence: f64::NAN,
+            passes: 0,
+            iterations: 0,
+        };
+        certified(Bounds::UNKNOWN, Termination::Cancelled, solution, clock)
+    }
+}
+
+fn certified(
+    bounds: Bounds,
+    termination: Termination,
+    solution: SemiRelaxedPlan,
+    clock: Instant,
+) -> SemiRelaxedTransport {
+    let seconds = clock.elapsed().as_secs_f64();
+    Certified { lower: bounds.lower, upper: bounds.upper, termination, seconds, solution }
 }
 
 /// Pivots in the arcs of the shortlists, most negative reduced cost first, until none is below `-rounding`.
-fn exhaust(forest: &mut Forest<'_>, law: &TargetLaw<'_>, lists: &[Shortlist], rounding: f64) -> usize {
+fn exhaust(
+    forest: &mut Forest<'_>,
+    law: &TargetLaw<'_>,
+    lists: &[Shortlist],
+    rounding: f64,
+    watch: &mut Watch<'_>,
+) -> Result<usize, Stopped> {
     let mut pivots = 0;
     let mut candidates: Vec<(f64, u32, u32, f64)> = Vec::new();
     loop {
+        watch.tick()?;
         candidates.clear();
         for (i, list) in lists.iter().enumerate() {
             let reduced = |&(j, c): &(u32, f64)| (forest.reduced_cost(i, j as usize, c), i as u32, j, c);
@@ -218,11 +324,12 @@ fn exhaust(forest: &mut Forest<'_>, law: &TargetLaw<'_>, lists: &[Shortlist], ro
             }
         }
         if candidates.is_empty() {
-            return pivots;
+            return Ok(pivots);
         }
         candidates.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
         let before = pivots;
         for &(reduced, i, j, c) in &candidates {
+            watch.tick()?;
             let (i, j) = (i as usize, j as usize);
             // Earlier pivots have moved the potentials: skip what has lost most of its promise.
             let bar = (0.5 * reduced).min(-rounding);
@@ -232,58 +339,7 @@ fn exhaust(forest: &mut Forest<'_>, law: &TargetLaw<'_>, lists: &[Shortlist], ro
             }
         }
         if pivots == before {
-            return pivots;
-        }
-    }
-}
-
-/// Potentials of the thinned problem extended to all targets; zero when there is little to thin.
-fn starting_potential(
-    cost: &dyn GroundCost,
-    p: &[f64],
-    q: &[f64],
-    generator: &Generator,
-    options: &SemiRelaxedOptions,
-) -> Vec<f64> {
-    let thinned = if p.len().min(q.len()) < SMALLEST_THINNED { None } else { start::thin(cost, p, q) };
-    match thinned {
-        None => vec![0.0; q.len()],
-        Some(thinned) => {
-            let coarse = solve(&thinned.cost, &thinned.p, &thinned.q, generator, options, &mut |_| ());
-            start::extend(cost, &thinned, coarse.forest.phi())
-        }
-    }
-}
-
-/// Plants the entropic plan of `psi`.
-fn plant(
-    forest: &mut Forest<'_>,
-    cost: &dyn GroundCost,
-    p: &[f64],
-    q: &[f64],
-    generator: &Generator,
-    law: &TargetLaw<'_>,
-    psi: &[f64],
-) {
-    forest.plant(law, &start::greedy_forest(cost, p, q, generator, psi, 16), psi);
-}
-
-/// Hangs every idle target that attracts mass at any price on its cheapest source.
-fn grow_on_idle_targets(
-    forest: &mut Forest<'_>,
-    cost: &dyn GroundCost,
-    p: &[f64],
-    q: &[f64],
-    law: &TargetLaw<'_>,
-) {
-    if law.always_attracts() {
-        let idle: Vec<u32> =
-            (0..q.len() as u32).filter(|&j| q[j as usize] > 0.0 && forest.is_idle(j as usize)).collect();
-        let nearest =
-            if idle.is_empty() { Vec::new() } else { pricing::nearest_sources(cost, p, forest.phi()) };
-        for j in idle {
-            let (i, c) = nearest[j as usize];
-            forest.pivot(law, i as usize, j as usize, c);
+            return Ok(pivots);
         }
     }
 }
@@ -293,60 +349,9 @@ fn violation(p: &[f64], phi: &[f64], lists: &[Shortlist]) -> f64 {
     (0..p.len()).filter(|&i| p[i] > 0.0).map(|i| p[i] * (phi[i] - lists[i].least).max(0.0)).sum()
 }
 
-fn certify(
-    cost: &dyn GroundCost,
-    p: &[f64],
-    q: &[f64],
-    generator: &Generator,
-    solved: &Solved<'_>,
-    options: &SemiRelaxedOptions,
-    clock: Instant,
-) -> SemiRelaxedTransport {
-    let Solved { forest, outcome, progress } = solved;
-    let mut plan = forest.arcs();
-    certificate::renormalise_rows(&mut plan, p);
-    let primal = certificate::primal_value(cost, q, generator, &plan);
-    let mut potential = forest.psi().to_vec();
-    let idle: Vec<u32> = (0..q.len() as u32).filter(|&j| forest.is_idle(j as usize)).collect();
-    let nearest = if idle.is_empty() { Vec::new() } else { pricing::nearest_sources(cost, p, forest.phi()) };
-    for j in idle {
-        let (i, c) = nearest[j as usize];
-        potential[j as usize] = forest.phi()[i as usize] - c;
-    }
-    let dual = certificate::dual_value(cost, p, q, generator, &potential);
-    let upper = primal.transport + primal.divergence;
-    let outcome = match outcome {
-        Outcome::IterationLimit => Outcome::IterationLimit,
-        _ if upper - dual.lower <= options.tolerance * (1.0 + upper.abs()) => Outcome::Converged,
-        _ => Outcome::Stalled,
-    };
-    SemiRelaxedTransport {
-        plan,
-        potential,
-        source_potential: dual.source_potential,
-        second_marginal: primal.second_marginal,
-        transport: primal.transport,
-        divergence: primal.divergence,
-        lower: dual.lower,
-        upper,
-        outcome,
-        passes: progress.passes,
-        iterations: progress.pivots,
-        seconds: clock.elapsed().as_secs_f64(),
-    }
-}
-
-/// Non-negative finite weights of the given length with sum 1 to 1e-9, normalised.
-pub(super) fn checked_weights(name: &str, weights: &[f64], length: usize) -> Result<Vec<f64>, InvalidInput> {
-    if weights.len() != length {
-        return Err(InvalidInput::new(format!("length of {name}"), weights.len(), length));
-    }
-    if let Some((k, value)) = weights.iter().enumerate().find(|(_, w)| !(w.is_finite() && **w >= 0.0)) {
-        return Err(InvalidInput::new(format!("{name}[{k}]"), value, "finite and >= 0"));
-    }
+/// Non-negative finite weights of the given length with sum 1, divided by their compensated sum.
+pub(crate) fn checked_weights(name: &str, weights: &[f64], length: usize) -> Result<Vec<f64>, InvalidInput> {
+    measure::check_probability(name, weights, length)?;
     let total = certificate::compensated_sum(weights.iter().copied());
-    if (total - 1.0).abs() > 1e-9 {
-        return Err(InvalidInput::new(format!("sum of {name}"), total, "1 within 1e-9"));
-    }
     Ok(weights.iter().map(|w| w / total).collect())
 }

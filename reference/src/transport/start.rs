@@ -10,9 +10,16 @@ use rayon::prelude::*;
 use super::cost::{DenseCost, GroundCost};
 use super::pricing::{self, Pricer};
 use crate::divergence::{Generator, generalised_cumulant};
+use crate::observer::{Stopped, Watch};
+
+/// Problems with fewer sources or targets than this start from zero potentials.
+const SMALLEST_THINNED: usize = 128;
 
 /// Thinning between levels; the coarser problem costs about `RATIO^-2` of the finer.
 pub(super) const RATIO: usize = 4;
+
+/// Targets per source among which the first forest is sought.
+pub(super) const SHORTLIST: usize = 16;
 
 /// The thinned problem: its cost in memory and its weights.
 pub(super) struct Thinned {
@@ -22,27 +29,45 @@ pub(super) struct Thinned {
 }
 
 /// Keeps the sources `0, RATIO, 2 RATIO, ...` and the same targets; weights are added up over each stretch.
-pub(super) fn thin(cost: &dyn GroundCost, p: &[f64], q: &[f64]) -> Option<Thinned> {
+/// `None` for problems with fewer than [`SMALLEST_THINNED`] sources or targets.
+pub(super) fn thin(
+    cost: &dyn GroundCost,
+    p: &[f64],
+    q: &[f64],
+    watch: &mut Watch<'_>,
+) -> Result<Option<Thinned>, Stopped> {
+    if p.len().min(q.len()) < SMALLEST_THINNED {
+        return Ok(None);
+    }
     let (n, m) = (p.len().div_ceil(RATIO), q.len().div_ceil(RATIO));
     let mut entries = vec![0.0; n * m];
-    entries.par_chunks_mut(m).enumerate().for_each(|(i, row)| {
-        for (j, value) in row.iter_mut().enumerate() {
-            *value = cost.entry(i * RATIO, j * RATIO);
-        }
-    });
-    let cost = DenseCost::new(Array2::from_shape_vec((n, m), entries).ok()?).ok()?;
+    watch.in_pieces(n, |rows| {
+        let first = rows.start;
+        entries[rows.start * m..rows.end * m].par_chunks_mut(m).enumerate().for_each(|(k, row)| {
+            for (j, value) in row.iter_mut().enumerate() {
+                *value = cost.entry((first + k) * RATIO, j * RATIO);
+            }
+        });
+    })?;
+    let entries = Array2::from_shape_vec((n, m), entries).expect("n m entries were allocated");
+    let Ok(cost) = DenseCost::new(entries) else { return Ok(None) };
     let sums = |weights: &[f64]| weights.chunks(RATIO).map(|stretch| stretch.iter().sum()).collect();
-    Some(Thinned { cost, p: sums(p), q: sums(q) })
+    Ok(Some(Thinned { cost, p: sums(p), q: sums(q) }))
 }
 
 /// Extends the thinned `phi` to all targets: `psi_j = max_i (phi_i - c_ij)` over the kept sources.
-pub(super) fn extend(cost: &dyn GroundCost, thinned: &Thinned, thinned_phi: &[f64]) -> Vec<f64> {
+pub(super) fn extend(
+    cost: &dyn GroundCost,
+    thinned: &Thinned,
+    thinned_phi: &[f64],
+    watch: &mut Watch<'_>,
+) -> Result<Vec<f64>, Stopped> {
     let (mut kept, mut phi) = (vec![0.0; cost.sources()], vec![0.0; cost.sources()]);
     for (i, (&mass, &value)) in thinned.p.iter().zip(thinned_phi).enumerate() {
         (kept[i * RATIO], phi[i * RATIO]) = (mass, value);
     }
-    let nearest = pricing::nearest_sources(cost, &kept, &phi);
-    nearest.into_iter().map(|(i, c)| phi[i as usize] - c).collect()
+    let nearest = pricing::nearest_sources(cost, &kept, &phi, watch)?;
+    Ok(nearest.into_iter().map(|(i, c)| phi[i as usize] - c).collect())
 }
 
 /// A forest of arcs `(i, j, c_ij, mass)` for the potentials `psi`: arcs of smallest reduced cost first, each carrying
@@ -54,12 +79,12 @@ pub(super) fn greedy_forest(
     q: &[f64],
     generator: &Generator,
     psi: &[f64],
-    shortlist: usize,
-) -> Vec<(u32, u32, f64, f64)> {
+    watch: &mut Watch<'_>,
+) -> Result<Vec<(u32, u32, f64, f64)>, Stopped> {
     let admissible: Vec<f64> =
         psi.iter().zip(q).map(|(psi, q)| if *q > 0.0 { *psi } else { f64::INFINITY }).collect();
-    let mut pricer = Pricer::new(cost, p, shortlist);
-    let lists = pricer.pass(&admissible);
+    let mut pricer = Pricer::new(cost, p, SHORTLIST);
+    let lists = pricer.pass(&admissible, watch)?;
     let mut wanted = generalised_cumulant(generator, psi, q).weights;
     let mut left = p.to_vec();
     let mut candidates: Vec<(f64, u32, u32, f64)> = Vec::new();
@@ -89,5 +114,5 @@ pub(super) fn greedy_forest(
             }
         }
     }
-    arcs
+    Ok(arcs)
 }

@@ -1,45 +1,91 @@
 //! The Wasserstein distances `W1` and `W2` between weighted points of `R^d`, with bounds.
 
-use ndarray::ArrayView2;
+use std::time::Instant;
 
-use super::balanced::{BalancedTransport, balanced_transport};
-use super::cost::{DENSE_COST_BYTES, PointCost, PointwiseCost};
+use super::balanced::{BalancedTransport, solve_balanced};
+use super::cost::{GroundCost, PointCost, PointwiseCost};
+use crate::certificate::{Bounds, Certified, Sign, Termination};
+use crate::measure::{Measure, check_dimensions};
+use crate::options::Options;
 use crate::specification::InvalidInput;
 
-/// A distance between its bounds, with the plan and the potentials that prove them.
+/// The order `k` of `W_k = (min_G <|x_i - z_j|^k, G>)^{1/k}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// `W1`: cost `|x - z|`.
+    One,
+    /// `W2`: cost `|x - z|^2`.
+    Two,
+}
+
+impl Order {
+    /// The cost whose optimal value is `W_k^k`.
+    pub fn cost(self) -> PointwiseCost {
+        match self {
+            Self::One => PointwiseCost::Distance,
+            Self::Two => PointwiseCost::SquaredDistance,
+        }
+    }
+}
+
+/// The plan and the potentials that prove the bounds of a Wasserstein distance.
 #[derive(Debug, Clone)]
-pub struct WassersteinDistance {
-    /// Certified lower bound of the distance.
-    pub lower: f64,
-    /// Upper bound of the distance: that of the plan.
-    pub upper: f64,
-    /// The transport problem behind it: cost `|x - z|` for `W1`, `|x - z|^2` for `W2`.
+pub struct WassersteinPlan {
+    /// Which distance.
+    pub order: Order,
+    /// The transport problem behind it; its bounds are those of `W_k^k`.
     pub transport: BalancedTransport,
 }
 
-/// `W1 = min_G <|x_i - z_j|, G>` between `sum_i p_i delta_{x_i}`, `x` of shape `(n, d)`, and `sum_j q_j delta_{z_j}`,
-/// `z` of shape `(m, d)`. Weights sum to 1. Errors: shapes, non-finite coordinates, weights.
-pub fn w1(
-    x: ArrayView2<'_, f64>,
-    p: &[f64],
-    z: ArrayView2<'_, f64>,
-    q: &[f64],
-) -> Result<WassersteinDistance, InvalidInput> {
-    let cost = PointCost::new(PointwiseCost::Distance, x, z)?.within_memory(DENSE_COST_BYTES);
-    let transport = balanced_transport(cost.as_ref(), p, q)?;
-    Ok(WassersteinDistance { lower: transport.lower, upper: transport.upper, transport })
-}
+/// A Wasserstein distance between its bounds.
+pub type WassersteinDistance = Certified<WassersteinPlan>;
 
-/// `W2 = (min_G <|x_i - z_j|^2, G>)^{1/2}`, otherwise like [`w1`]. Rounding in the bounds of `W2^2` is about
-/// `1e-15 max |x - z|^2`, hence `1e-8` of the diameter in `W2` where it vanishes.
-pub fn w2(
-    x: ArrayView2<'_, f64>,
-    p: &[f64],
-    z: ArrayView2<'_, f64>,
-    q: &[f64],
+/// `W1` or `W2` between two [`Measure`]s: bounds of the distance, and in `transport` plan, potentials and the bounds of
+/// `W_k^k`. Rounding in the bounds of `W2^2` is about `1e-15 max |x - z|^2`, hence `1e-8` of the diameter in `W2` where it
+/// vanishes. Errors: different dimensions, points so far apart that costs overflow.
+///
+/// ```
+/// use ndarray::array;
+/// use proxflow_reference::{Measure, Options};
+/// use proxflow_reference::transport::{Order, wasserstein};
+/// let p = Measure::uniform(array![[0.0, 0.0], [1.0, 0.0]])?;
+/// let q = Measure::uniform(array![[0.0, 3.0], [1.0, 4.0]])?;
+/// let found = wasserstein(&p, &q, Order::Two, &Options::new())?;
+/// assert!((found.upper - 12.5f64.sqrt()).abs() < 1e-15 && found.is_converged());
+/// assert_eq!(found.transport.plan, [(0, 0, 0.5), (1, 1, 0.5)]);
+/// # Ok::<(), proxflow_reference::InvalidInput>(())
+/// ```
+pub fn wasserstein(
+    p: &Measure,
+    q: &Measure,
+    order: Order,
+    options: &Options<'_>,
 ) -> Result<WassersteinDistance, InvalidInput> {
-    let cost = PointCost::new(PointwiseCost::SquaredDistance, x, z)?.within_memory(DENSE_COST_BYTES);
-    let transport = balanced_transport(cost.as_ref(), p, q)?;
-    let root = |squared: f64| squared.max(0.0).sqrt();
-    Ok(WassersteinDistance { lower: root(transport.lower), upper: root(transport.upper), transport })
+    options.check()?;
+    check_dimensions(p.points(), q.points())?;
+    let clock = Instant::now();
+    let cost = PointCost::new(order.cost(), p.points(), q.points())?;
+    let transport = options.in_pool(|| {
+        let watch = &mut options.watch();
+        // A stop while the costs are computed stops the solver at its first look, too.
+        let cost: Box<dyn GroundCost> =
+            match cost.clone().within_memory_watched(options.dense_cost_bytes, watch) {
+                Ok(cost) => cost,
+                Err(_) => Box::new(cost),
+            };
+        solve_balanced(cost.as_ref(), p.weights(), q.weights(), options, watch, Sign::NonNegative)
+    })??;
+    let root = |squared: f64| if squared < 0.0 { squared } else { squared.sqrt() };
+    let bounds = match (transport.termination, order) {
+        (Termination::Failed, _) => Bounds::UNKNOWN,
+        (_, Order::One) => transport.bounds(),
+        (_, Order::Two) => Bounds { lower: root(transport.lower), upper: root(transport.upper) },
+    };
+    Ok(Certified {
+        lower: bounds.lower,
+        upper: bounds.upper,
+        termination: transport.termination,
+        seconds: clock.elapsed().as_secs_f64(),
+        solution: WassersteinPlan { order, transport },
+    })
 }

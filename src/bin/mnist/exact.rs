@@ -5,12 +5,10 @@ use ndarray::{Array2, ArrayView2, s};
 use proxflow::command::Failure;
 use proxflow::dataset::Dataset;
 use proxflow_gpu::indicators::to_host;
-use proxflow_reference::divergence::{
-    LipschitzRegularisedDivergence, RegularisedOptions, lipschitz_regularised_divergence,
-};
+use proxflow_reference::divergence::LipschitzRegularisedDivergence;
 use proxflow_reference::proximal::combined_proximal;
-use proxflow_reference::transport::w1;
-use proxflow_reference::{DivergenceKind, ProximalParameters};
+use proxflow_reference::transport::{Order, wasserstein};
+use proxflow_reference::{Divergence, DivergenceKind, Measure, Options, ProximalParameters};
 use serde_json::{Value, json};
 use tch::Tensor;
 
@@ -50,11 +48,10 @@ pub fn compare(
     let held_out = dataset.test.training_subset(end.nrows(), seed).pixels.mapv(f64::from);
     let train = dataset.train.training_subset(train_size, seed).pixels.mapv(f64::from);
     let spinner = indicatif::ProgressBar::new_spinner();
-    let (kind, options) = (DivergenceKind::KullbackLeibler, RegularisedOptions::default());
-    let divergence = |model: ArrayView2<'_, f64>| {
-        let lipschitz = parameters.lipschitz;
-        lipschitz_regularised_divergence(model, None, train.view(), None, kind, lipschitz, &options)
-    };
+    let (kind, options) = (DivergenceKind::KullbackLeibler, Options::new());
+    let (data, functional) =
+        (Measure::uniform(train.view())?, Divergence::of(kind).lipschitz(parameters.lipschitz));
+    let divergence = |model: ArrayView2<'_, f64>| functional.between(&Measure::uniform(model)?, &data);
     let entry = |found: &LipschitzRegularisedDivergence| {
         json!({ "lower": found.lower, "upper": found.upper, "gap": found.gap(), "transport": found.transport,
             "divergence": found.divergence, "seconds": found.seconds })
@@ -62,16 +59,16 @@ pub fn compare(
     spinner.set_message("certified divergence of the generated images");
     let of_generated = divergence(end.view())?;
     spinner.set_message("certified optimum from the same source samples");
-    let optimum = combined_proximal(start.view(), None, train.view(), None, kind, parameters, &options)?;
+    let optimum = combined_proximal(&Measure::uniform(start.view())?, &data, kind, parameters, &options)?;
     let running = parameters.lambda * kinetic_energy;
     spinner.set_message("certified divergence of held-out images");
     let of_held_out = divergence(held_out.view())?;
     spinner.set_message("exact W1 to held-out images");
-    let uniform = |points: &ArrayView2<'_, f64>| vec![1.0 / points.nrows() as f64; points.nrows()];
+    let real = Measure::uniform(held_out.view())?;
     let equal = end.slice(s![..held_out.nrows(), ..]);
     let same_size = train.slice(s![..held_out.nrows().min(train.nrows()), ..]);
     let coverage =
-        |model: ArrayView2<'_, f64>| w1(model, &uniform(&model), held_out.view(), &uniform(&held_out.view()));
+        |model: ArrayView2<'_, f64>| wasserstein(&Measure::uniform(model)?, &real, Order::One, &options);
     let (of_generated_w1, of_train_w1) = (coverage(equal)?, coverage(same_size)?);
     spinner.finish_and_clear();
     Ok(json!({

@@ -7,9 +7,8 @@ use std::path::Path;
 
 use ndarray::{Array1, Array2, Axis};
 use plotters::prelude::{IntoDrawingArea, SVGBackend};
-use proxflow_reference::divergence::RegularisedOptions;
 use proxflow_reference::proximal::{CombinedProximal, combined_proximal};
-use proxflow_reference::{DivergenceKind, ProximalParameters};
+use proxflow_reference::{DivergenceKind, Measure, Options, ProximalParameters};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
@@ -73,8 +72,8 @@ impl Scene {
         let data = Array1::from(data).insert_axis(Axis(1));
         let parameters = ProximalParameters::new(1.2, 1.2, 1.5)?;
         let kind = DivergenceKind::KullbackLeibler;
-        let options = RegularisedOptions::default();
-        let solved = combined_proximal(source.view(), None, data.view(), None, kind, parameters, &options)?;
+        let (from, to) = (Measure::uniform(source.view())?, Measure::uniform(data.view())?);
+        let solved = combined_proximal(&from, &to, kind, parameters, &Options::new())?;
         Ok(Self { parameters, source, data, solved })
     }
 

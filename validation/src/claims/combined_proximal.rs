@@ -1,8 +1,8 @@
 //! The combined proximal and its composition \[10\]-\[16\].
 
-use proxflow_reference::divergence::{Generator, RegularisedOptions};
+use proxflow_reference::divergence::Generator;
 use proxflow_reference::proximal::combined_proximal;
-use proxflow_reference::{DivergenceKind, ProximalParameters};
+use proxflow_reference::{DivergenceKind, Options, ProximalParameters};
 
 use crate::claim::{Basis, Bound, CheckError, Claim, Finding, Setting};
 use crate::instances::{
@@ -61,18 +61,10 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
         };
         let end = recover(parameters.kink());
         composed.push((objective(&end)? - solution.upper).abs() / scale);
-        let library = combined_proximal(
-            source.points.view(),
-            Some(&source.weights),
-            data.points.view(),
-            Some(&data.weights),
-            kind,
-            parameters,
-            &RegularisedOptions::default(),
-        )?;
+        let library = combined_proximal(&source.law()?, &data.law()?, kind, parameters, &Options::new())?;
         let prices = lambda * library.kinetic_energy + library.transport + library.divergence;
         priced.push((prices - solution.upper).abs() / scale);
-        let law = Measure { weights: library.masses(), points: library.endpoints };
+        let law = Measure { weights: library.masses(), points: library.endpoints.clone() };
         recovered.push(quantile_transport(&law, &end, 1));
         let again = lipschitz_divergence(&end, &data, kind, lipschitz)?;
         let difference = |a: &[f64], b: &[f64]| largest(a.iter().zip(b).map(|(a, b)| (a - b).abs()));

@@ -45,7 +45,7 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
         errors.push((quotient - exact).abs());
         flipped.push((quotient + exact).abs());
         steep.push((quotient - derivative(&psi, 2.0 * lipschitz)).abs());
-        let wrong = lipschitz_divergence(&direction, &q, kind, lipschitz)?.potential;
+        let wrong = lipschitz_divergence(&direction, &q, kind, lipschitz)?.solution.potential;
         other.push((quotient - derivative(&wrong, lipschitz)).abs());
     }
     let basis = || Basis::Discretisation("C e^2 with e = 1e-4, and cancellation 8e-11 / 2e-4".into());

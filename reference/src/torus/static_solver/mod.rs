@@ -119,10 +119,10 @@ pub fn solve_static(
         kinetic_cost,
         lipschitz_cost,
         divergence: transport.divergence,
-        termination: match transport.outcome {
+        termination: match transport.termination {
             Outcome::Converged => Termination::Gap,
             Outcome::Stalled => Termination::Floor,
-            Outcome::IterationLimit => Termination::Budget,
+            _ => Termination::Budget,
         },
         iterations: transport.iterations,
         seconds: started.elapsed().as_secs_f64(),

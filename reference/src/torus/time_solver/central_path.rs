@@ -1,7 +1,6 @@
 //! The barrier function of the central path at a terminal potential: value, gradient, Newton direction, line search.
 
 use ndarray::{Array1, Array2};
-use ndarray_linalg::{FactorizeC, SolveC, UPLO};
 
 use super::game::TimeDependentProblem;
 use crate::torus::time_solver::barrier;
@@ -101,7 +100,7 @@ impl TimeDependentProblem {
         let gradient = Array1::from(self.stationarity(point, &central));
         let ridge = 1e-15 * matrix.diag().iter().fold(0.0f64, |largest, value| largest.max(*value));
         for attempt in 0..6 {
-            let solution = matrix.factorizec(UPLO::Lower).and_then(|factor| factor.solvec(&gradient)).ok();
+            let solution = crate::positive_definite::solve(&matrix, &gradient);
             if let Some(direction) = solution.filter(|d| d.iter().all(|value| value.is_finite())) {
                 return Some(direction.to_vec());
             }

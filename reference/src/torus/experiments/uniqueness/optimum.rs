@@ -27,11 +27,12 @@ pub fn static_optimum(problem: &TorusProblem) -> Result<StaticOptimum, InvalidIn
     let (p, q): (Vec<f64>, Vec<f64>) =
         (problem.source.iter().copied().collect(), problem.target.iter().copied().collect());
     let plan = semi_relaxed_transport(&cost, &p, &q, problem.kind, &SemiRelaxedOptions::default())?;
-    let psi = ArrayD::from_shape_vec(problem.grid.shape(), plan.potential).expect("one value for each node");
+    let psi = ArrayD::from_shape_vec(problem.grid.shape(), plan.potential.clone())
+        .expect("one value for each node");
     let phi = lipschitz_envelope(&problem.grid, &psi, problem.parameters.lipschitz)?;
     Ok(StaticOptimum {
         terminal_potential: phi.iter().copied().collect(),
-        initial_potential: plan.source_potential,
+        initial_potential: plan.source_potential.clone(),
         lower: plan.lower,
         upper: plan.upper,
     })

@@ -1,7 +1,7 @@
 //! The certificate that both tasks print, for a reader and as JSON.
 
 use proxflow_io::command::{Failure, print_text, write_json};
-use proxflow_reference::transport::{Bounds, Outcome};
+use proxflow_reference::Bounds;
 use serde::Serialize;
 
 use crate::problem::{Input, Problem};
@@ -153,12 +153,4 @@ impl Interval {
 /// Twelve decimals, or as many significant digits where those would run over.
 fn digits(value: f64) -> String {
     if value.abs() < 1e6 { format!("{value:.12}") } else { format!("{value:.15e}") }
-}
-
-pub fn name_of(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Converged => "converged",
-        Outcome::Stalled => "stalled",
-        Outcome::IterationLimit => "iteration limit",
-    }
 }

@@ -3,9 +3,9 @@
 use clap::Args;
 use proxflow_io::array_file::read_points;
 use proxflow_io::command::Failure;
-use proxflow_reference::divergence::lipschitz_regularised_divergence_observed;
+use proxflow_reference::Divergence;
 
-use crate::certificate::{Certificate, name_of};
+use crate::certificate::Certificate;
 use crate::problem::{Problem, require_writable};
 use crate::progress::Gauge;
 
@@ -26,16 +26,10 @@ pub fn run(task: &DivergenceTask) -> Result<(), Failure> {
     require_writable(task.problem.outputs())?;
     let input = task.problem.read(read_points(&task.model)?, task.model_weights.as_deref())?;
     let progress = Gauge::new("distances and a first potential");
-    let solved = lipschitz_regularised_divergence_observed(
-        input.model.view(),
-        Some(&input.model_weights),
-        input.data.view(),
-        Some(&input.data_weights),
-        input.kind,
-        task.problem.lipschitz,
-        &task.problem.options(),
-        &mut |state| progress.show(state),
-    )?;
+    let observe = progress.observer();
+    let functional = Divergence::of(input.kind).lipschitz(task.problem.lipschitz);
+    let functional = functional.options(task.problem.options().observed_by(&observe));
+    let solved = functional.between(&input.model()?, &input.data()?)?;
     progress.stage("writing the optimisers");
     task.problem.write_potential(&solved.model_potential, || solved.data_potential())?;
     task.problem.write_intermediate(&solved.intermediate, &solved.stayed)?;
@@ -45,7 +39,7 @@ pub fn run(task: &DivergenceTask) -> Result<(), Failure> {
         gap: solved.gap(),
         transport: solved.transport,
         divergence: solved.divergence,
-        outcome: name_of(solved.outcome),
+        outcome: solved.termination.name(),
         seconds: solved.seconds,
         ..Certificate::of(&input, &task.problem)
     };

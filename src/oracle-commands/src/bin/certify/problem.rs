@@ -7,10 +7,8 @@ use clap::{Args, ValueEnum};
 use ndarray::{Array1, Array2, s};
 use proxflow_io::array_file::{read_points, read_weights, write_array};
 use proxflow_io::command::Failure;
-use proxflow_reference::DivergenceKind;
-use proxflow_reference::divergence::{RegularisedOptions, SingularMass};
-use proxflow_reference::transport::SemiRelaxedOptions;
 use proxflow_reference::transport::cost::DENSE_COST_BYTES;
+use proxflow_reference::{DivergenceKind, InvalidInput, Measure, Options, SingularMass};
 
 #[derive(Args)]
 pub struct Problem {
@@ -65,6 +63,16 @@ pub struct Input {
     pub data_weights: Vec<f64>,
 }
 
+impl Input {
+    pub fn model(&self) -> Result<Measure, InvalidInput> {
+        Measure::new(self.model.view(), self.model_weights.as_slice())
+    }
+
+    pub fn data(&self) -> Result<Measure, InvalidInput> {
+        Measure::new(self.data.view(), self.data_weights.as_slice())
+    }
+}
+
 impl Problem {
     /// The files that will be written, `-` excluded.
     pub fn outputs(&self) -> impl Iterator<Item = &Path> {
@@ -89,16 +97,14 @@ impl Problem {
         Ok(Input { kind, model, model_weights, data, data_weights })
     }
 
-    pub fn options(&self) -> RegularisedOptions {
-        RegularisedOptions {
-            // The solver aims ten times lower, so that rounding in its own estimate does not decide success.
-            transport: SemiRelaxedOptions { tolerance: 0.1 * self.tolerance, ..Default::default() },
-            singular: match self.singular {
-                Singular::Forbidden => SingularMass::Forbidden,
-                Singular::Priced => SingularMass::Priced,
-            },
-            dense_cost_bytes: usize::try_from(self.cost_memory.saturating_mul(1 << 20)).unwrap_or(usize::MAX),
-        }
+    pub fn options<'a>(&self) -> Options<'a> {
+        let singular = match self.singular {
+            Singular::Forbidden => SingularMass::Forbidden,
+            Singular::Priced => SingularMass::Priced,
+        };
+        let bytes = usize::try_from(self.cost_memory.saturating_mul(1 << 20)).unwrap_or(usize::MAX);
+        // The solver aims ten times lower, so that rounding in its own estimate does not decide success.
+        Options::new().tolerance(0.1 * self.tolerance).singular(singular).dense_cost_bytes(bytes)
     }
 
     /// `data` costs distances among all data points: evaluated only when asked for.

@@ -1,10 +1,11 @@
 //! Progress of long runs.
 
 use std::io::IsTerminal;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use proxflow_reference::transport::Progress;
+use proxflow_reference::{Observer, Progress};
 
 /// One line on standard error while the program works, when that is a terminal: the stage, then the state of the solver.
 pub struct Gauge(ProgressBar);
@@ -28,12 +29,18 @@ impl Gauge {
         self.0.set_message(stage);
     }
 
-    /// The solver's state after a pass.
-    pub fn show(&self, state: &Progress) {
-        self.0.set_message(format!(
-            "pass {}, {} pivots, gap at most {:.2e}",
-            state.passes, state.pivots, state.gap_estimate
-        ));
+    /// Shows the solver's state.
+    pub fn observer(&self) -> impl Observer + use<> {
+        let bar = self.0.clone();
+        move |state: &Progress| {
+            if state.passes > 0 {
+                bar.set_message(format!(
+                    "pass {}, {} pivots, gap at most {:.2e}",
+                    state.passes, state.pivots, state.gap_estimate
+                ));
+            }
+            ControlFlow::Continue(())
+        }
     }
 }
 

@@ -7,10 +7,9 @@ use ndarray::{Array1, Axis, concatenate};
 use proxflow_io::array_file::{read_points, read_trajectories, write_array};
 use proxflow_io::command::Failure;
 use proxflow_reference::ProximalParameters;
-use proxflow_reference::proximal::{combined_proximal_observed, optimality_gap_observed};
-use proxflow_reference::transport::Progress;
+use proxflow_reference::proximal::{combined_proximal, optimality_gap};
 
-use crate::certificate::{Certificate, Flow, Interval, name_of};
+use crate::certificate::{Certificate, Flow, Interval};
 use crate::problem::{Problem, require_writable};
 use crate::progress::Gauge;
 
@@ -52,36 +51,13 @@ pub fn run(task: &ProximalTask) -> Result<(), Failure> {
     };
     let input = problem.read(source, task.source_weights.as_deref())?;
     let progress = Gauge::new("distances and a first potential");
-    let (data, weights) = (input.data.view(), Some(input.data_weights.as_slice()));
-    let (kind, options) = (input.kind, problem.options());
-    let mut observe = |state: &Progress| progress.show(state);
+    let observe = progress.observer();
+    let (kind, options, data) = (input.kind, problem.options().observed_by(&observe), input.data()?);
     let (solved, comparison, elsewhere) = match &trajectories {
-        None => {
-            let source = (input.model.view(), Some(input.model_weights.as_slice()));
-            let solved = combined_proximal_observed(
-                source.0,
-                source.1,
-                data,
-                weights,
-                kind,
-                parameters,
-                &options,
-                &mut observe,
-            )?;
-            (solved, None, 0.0)
-        }
+        None => (combined_proximal(&input.model()?, &data, kind, parameters, &options)?, None, 0.0),
         Some(positions) => {
-            let flow = (positions.view(), Some(input.model_weights.as_slice()));
-            let found = optimality_gap_observed(
-                flow.0,
-                flow.1,
-                data,
-                weights,
-                kind,
-                parameters,
-                &options,
-                &mut observe,
-            )?;
+            let weights = Some(input.model_weights.as_slice());
+            let found = optimality_gap(positions.view(), weights, &data, kind, parameters, &options)?;
             let flow = Flow {
                 objective: found.objective.into(),
                 kinetic_energy: found.kinetic_energy,
@@ -97,7 +73,7 @@ pub fn run(task: &ProximalTask) -> Result<(), Failure> {
     problem.write_intermediate(&solved.intermediate, &solved.stayed)?;
     if let Some(file) = &task.endpoints {
         let masses = Array1::from(solved.masses()).insert_axis(Axis(1));
-        write_array(file, &concatenate![Axis(1), solved.endpoints, masses])?;
+        write_array(file, &concatenate![Axis(1), solved.endpoints.view(), masses])?;
     }
     let (optimality_gap, flow) = comparison.unzip();
     let certificate = Certificate {
@@ -111,7 +87,7 @@ pub fn run(task: &ProximalTask) -> Result<(), Failure> {
         horizon: Some(task.horizon),
         optimality_gap,
         flow,
-        outcome: name_of(solved.outcome),
+        outcome: solved.termination.name(),
         seconds: solved.seconds + elsewhere,
         ..Certificate::of(&input, problem)
     };

@@ -1,0 +1,105 @@
+//! The spanning tree of the network simplex method: arcs with their masses, potentials tight along them.
+
+use super::certificate::SparsePlan;
+use super::links::{Links, NONE};
+
+/// A spanning tree over the sources `0..n` and targets `n..n+m` that carry mass.
+pub(super) struct Basis {
+    n: usize,
+    links: Links,
+    pub(super) root: u32,
+    /// `phi` at sources, then `psi` at targets; tight along the arcs.
+    pub(super) potential: Vec<f64>,
+}
+
+impl Basis {
+    pub(super) fn new(n: usize, m: usize, tree: &[(u32, u32, f64, f64)]) -> Self {
+        let mut links = Links::new(n + m);
+        for &(i, j, cost, mass) in tree {
+            let target = (n + j as usize) as u32;
+            // Hang whole trees: the target becomes the root of what it has gathered.
+            links.reroot(target);
+            links.hang(target, i, cost, mass);
+        }
+        let root = tree.iter().map(|&(_, j, _, _)| (n + j as usize) as u32).max().unwrap_or(0);
+        links.reroot(root);
+        Self { n, links, root, potential: vec![0.0; n + m] }
+    }
+
+    pub(super) fn reduced_cost(&self, i: u32, j: u32, cost: f64) -> f64 {
+        cost + self.potential[self.n + j as usize] - self.potential[i as usize]
+    }
+
+    /// Recomputes the potentials from the arcs, with `psi = 0` at the root.
+    pub(super) fn retighten(&mut self) {
+        self.potential[self.root as usize] = 0.0;
+        let mut next = self.links.following(self.root, self.root);
+        while let Some(v) = next {
+            let above = self.potential[self.links.parent(v) as usize];
+            let cost = self.links.cost(v);
+            self.potential[v as usize] = if (v as usize) < self.n { above + cost } else { above - cost };
+            next = self.links.following(v, self.root);
+        }
+    }
+
+    /// Brings in arc `(i, j)`. Of the arcs that run empty, the last one met on the cycle, seen from its apex in the
+    /// direction of the new arc, leaves.
+    pub(super) fn pivot(&mut self, i: u32, j: u32, cost: f64) {
+        let target = (self.n + j as usize) as u32;
+        let apex = self.links.apex(i, target);
+        let (mut mass, mut leaving) = (f64::INFINITY, NONE);
+        let (mut v, mut loses) = (i, true);
+        while v != apex {
+            if loses && self.links.flow(v) < mass {
+                (mass, leaving) = (self.links.flow(v), v);
+            }
+            (v, loses) = (self.links.parent(v), !loses);
+        }
+        (v, loses) = (target, true);
+        while v != apex {
+            if loses && self.links.flow(v) <= mass {
+                (mass, leaving) = (self.links.flow(v), v);
+            }
+            (v, loses) = (self.links.parent(v), !loses);
+        }
+        if mass > 0.0 {
+            for start in [i, target] {
+                (v, loses) = (start, true);
+                while v != apex {
+                    let flow = self.links.flow(v);
+                    self.links.set_flow(v, if loses { flow - mass } else { flow + mass });
+                    (v, loses) = (self.links.parent(v), !loses);
+                }
+            }
+        }
+        let rise = self.potential[i as usize] - cost - self.potential[target as usize];
+        self.links.cut(leaving);
+        let below = self.links.root(i) == leaving;
+        let (node, above, shift) = if below { (i, target, -rise) } else { (target, i, rise) };
+        self.links.reroot(node);
+        let mut next = Some(node);
+        while let Some(v) = next {
+            self.potential[v as usize] += shift;
+            next = self.links.following(v, node);
+        }
+        self.links.hang(node, above, cost, mass);
+    }
+
+    /// The plan of the tree, by leaf elimination from the marginals.
+    pub(super) fn plan(&self, p: &[f64], q: &[f64]) -> SparsePlan {
+        let order: Vec<u32> =
+            std::iter::successors(Some(self.root), |&v| self.links.following(v, self.root)).collect();
+        let mut balance: Vec<f64> = p.iter().copied().chain(q.iter().map(|q| -q)).collect();
+        let mut plan = Vec::with_capacity(order.len());
+        for &v in order[1..].iter().rev() {
+            let (node, above) = (v as usize, self.links.parent(v));
+            balance[above as usize] += balance[node];
+            let (i, j, mass) =
+                if node < self.n { (v, above, balance[node]) } else { (above, v, -balance[node]) };
+            if mass > 0.0 {
+                plan.push((i, j - self.n as u32, mass));
+            }
+        }
+        plan
+    }
+}
