@@ -45,6 +45,9 @@ pub struct SemiRelaxedPlan {
     pub iterations: usize,
 }
 
+/// Masses are known to eps of themselves, so that divergences are known to a multiple of its square where they vanish.
+const ROUNDED_MASSES: f64 = 64.0 * f64::EPSILON;
+
 /// Solution and certificate of semi-relaxed transport.
 pub type SemiRelaxedTransport = Certified<SemiRelaxedPlan>;
 
@@ -230,7 +233,8 @@ impl<'a> Problem<'a> {
             _ if upper - dual.lower <= options.tolerance * (1.0 + upper.abs()) => Termination::Converged,
             _ => Termination::Stalled,
         };
-        let scale = primal.scale
+        let scale = ROUNDED_MASSES
+            + primal.scale
             + certificate::largest_charged(&dual.source_potential, p)
             + certificate::largest_charged(&potential, q);
         let rounding = certificate::rounding_of_sums(cost, primal.transport_scale, scale, p.len() + q.len());
@@ -258,7 +262,7 @@ impl<'a> Problem<'a> {
         certificate::renormalise_rows(&mut plan, p);
         let primal = certificate::primal_value(cost, q, generator, &plan);
         let lower = linear - generalised_cumulant(generator, psi, q).value;
-        let scale = primal.scale + linear.abs() + certificate::largest_charged(psi, q);
+        let scale = ROUNDED_MASSES + primal.scale + linear.abs() + certificate::largest_charged(psi, q);
         let rounding = certificate::rounding_of_sums(cost, primal.transport_scale, scale, p.len() + q.len());
         let bounds = Bounds { lower, upper: primal.transport + primal.divergence };
         let (bounds, termination) = gated(bounds, rounding, sign, Termination::Cancelled);
