@@ -1,0 +1,101 @@
+//! Running a solver beside Python: without the global interpreter lock, on threads of this process, and so that Ctrl-C, a
+//! raised exception and `progress=` are noticed while it works.
+//!
+//! The caller's thread waits; the solver runs in the pool and sends what it observes. Only the caller's thread touches
+//! Python, since signals are delivered to the main thread alone.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+use proxflow_reference::InvalidInput;
+use proxflow_reference::transport::Progress;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+
+use crate::error::value_error;
+use crate::pool::pool;
+
+/// How often a waiting call looks for signals: well within the 0.3 s in which Ctrl-C must be answered.
+const SIGNAL_INTERVAL: Duration = Duration::from_millis(30);
+
+/// What the solver tells its observer, and whether it should go on.
+pub type Observe<'a> = &'a mut (dyn FnMut(&Progress) -> ControlFlow<()> + Send);
+
+/// Threads and the callback of one call.
+pub struct Run<'py> {
+    /// Threads to use; 0 for as many as this process may.
+    pub threads: usize,
+    /// Called as `progress(passes, pivots, gap_estimate)` after every pass over the cost.
+    pub progress: Option<Bound<'py, PyAny>>,
+}
+
+enum Event<T> {
+    Progress(Progress),
+    Done(Result<T, InvalidInput>),
+}
+
+impl Run<'_> {
+    /// Runs `solve` to its end, or to the exception that stops it. What has been computed by then is dropped.
+    pub fn solve<T: Send>(
+        &self,
+        py: Python<'_>,
+        solve: impl FnOnce(Observe<'_>) -> Result<T, InvalidInput> + Send,
+    ) -> PyResult<T> {
+        let pool = pool(self.threads)?;
+        let callback = self.progress.clone().map(Bound::unbind);
+        let cancelled = AtomicBool::new(false);
+        let (sender, receiver) = mpsc::channel::<Event<T>>();
+        let reports = callback.is_some();
+        let outcome = py.detach(move || {
+            pool.in_place_scope(|scope| {
+                let cancelled = &cancelled;
+                scope.spawn(move |_| {
+                    let events = sender.clone();
+                    let mut observe = |progress: &Progress| {
+                        if reports {
+                            // The receiver outlives the scope; a lost report would not matter.
+                            let _ = events.send(Event::Progress(*progress));
+                        }
+                        if cancelled.load(Ordering::Relaxed) {
+                            ControlFlow::Break(())
+                        } else {
+                            ControlFlow::Continue(())
+                        }
+                    };
+                    let solved = solve(&mut observe);
+                    let _ = sender.send(Event::Done(solved));
+                });
+                let mut failure = None;
+                loop {
+                    let attention = match receiver.recv_timeout(SIGNAL_INTERVAL) {
+                        Ok(Event::Done(solved)) => return Some((solved, failure)),
+                        Ok(Event::Progress(progress)) => {
+                            Python::attach(|py| report(py, callback.as_ref(), &progress))
+                        }
+                        Err(RecvTimeoutError::Timeout) => Python::attach(|py| py.check_signals()),
+                        // The solver panicked; leaving the scope carries the panic on.
+                        Err(RecvTimeoutError::Disconnected) => return None,
+                    };
+                    if let Err(error) = attention {
+                        cancelled.store(true, Ordering::Relaxed);
+                        failure.get_or_insert(error);
+                    }
+                }
+            })
+        });
+        match outcome {
+            Some((_, Some(failure))) => Err(failure),
+            Some((solved, None)) => solved.map_err(|error| value_error(py, &error)),
+            None => Err(PyRuntimeError::new_err("the solver ended without an answer")),
+        }
+    }
+}
+
+fn report(py: Python<'_>, callback: Option<&Py<PyAny>>, progress: &Progress) -> PyResult<()> {
+    if let Some(callback) = callback {
+        callback.call1(py, (progress.passes, progress.pivots, progress.gap_estimate))?;
+    }
+    py.check_signals()
+}
