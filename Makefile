@@ -3,10 +3,10 @@ CARGO ?= cargo
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: help setup doctor mnist torus test validate bench book deny
+.PHONY: help setup doctor mnist torus test validate bench book deny wheel wheel-test
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install OpenBLAS and libtorch where they are missing
 	@$(PYTHON) scripts/setup.py install
@@ -20,8 +20,9 @@ mnist: setup ## train the W1/W2 proximal flow
 torus: setup ## run the torus uniqueness experiments
 	$(CARGO) run --release --bin torus -- $(ARGS)
 
-test: setup ## build and pass every test
+test: setup ## build and pass every test, those of the Python wheel included
 	$(CARGO) test --release $(ARGS)
+	@$(PYTHON) scripts/wheel.py test
 
 validate: setup ## check every claim and write report.html
 	$(CARGO) run --release --bin validate -- $(ARGS)
@@ -36,3 +37,9 @@ book: ## build the guide into target/book
 deny: ## check licences, sources and the reasons of all dependencies
 	@$(PYTHON) scripts/check_dependencies.py
 	@$(PYTHON) scripts/setup.py deny
+
+wheel: ## build the Python wheel into target/wheels
+	@$(PYTHON) scripts/wheel.py build
+
+wheel-test: ## build the Python wheel and test it in throwaway environments
+	@$(PYTHON) scripts/wheel.py test

@@ -7,6 +7,7 @@
   setup.py deny      check licences and sources of all dependencies with cargo-deny, installed likewise
 """
 import argparse
+import importlib.util
 import os
 import platform
 import shutil
@@ -26,6 +27,7 @@ SYSTEM = {  # what is looked for -> Debian package
     "c++": "g++",
     "pkg-config": "pkg-config",
     "openblas": "libopenblas-dev",
+    "venv": "python3-venv",
 }
 
 
@@ -51,6 +53,7 @@ def missing_system_packages():
         "c++": shutil.which("c++") or shutil.which("g++"),
         "pkg-config": shutil.which("pkg-config"),
         "openblas": has_openblas(),
+        "venv": importlib.util.find_spec("ensurepip") is not None,
     }
     return [SYSTEM[name] for name, present in found.items() if not present]
 
