@@ -1,12 +1,9 @@
 //! The optimality gap of a given flow, and plain f-divergences.
 
-use std::ops::ControlFlow;
-
-use numpy::{PyReadonlyArray1, PyReadonlyArray3, PyReadonlyArray2};
-use proxflow_reference::divergence::{RegularisedOptions, SingularMass, f_divergence};
-use proxflow_reference::proximal::{OptimalityGap, optimality_gap_observed};
-use proxflow_reference::transport::SemiRelaxedOptions;
-use proxflow_reference::{DivergenceKind, ProximalParameters};
+use numpy::{PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3};
+use proxflow_reference::divergence::f_divergence;
+use proxflow_reference::proximal::optimality_gap as solve_gap;
+use proxflow_reference::{DivergenceKind, Measure, Options, ProximalParameters};
 use pyo3::prelude::*;
 
 use crate::error::value_error;
@@ -21,7 +18,8 @@ pub fn divergence<'py>(
     f: &str,
 ) -> PyResult<f64> {
     let kind: DivergenceKind = f.parse().map_err(|error| value_error(py, &error))?;
-    f_divergence(kind, &p.as_array().to_vec(), &q.as_array().to_vec()).map_err(|error| value_error(py, &error))
+    f_divergence(kind, &p.as_array().to_vec(), &q.as_array().to_vec())
+        .map_err(|error| value_error(py, &error))
 }
 
 /// `J(flow) - J*` as the numbers `lower, upper, objective lower and upper, kinetic energy, terminal lower and upper,
@@ -46,27 +44,16 @@ pub fn optimality_gap<'py>(
     let kind: DivergenceKind = f.parse().map_err(|error| value_error(py, &error))?;
     let parameters =
         ProximalParameters::new(lipschitz, lam, horizon).map_err(|error| value_error(py, &error))?;
-    let options = RegularisedOptions {
-        transport: SemiRelaxedOptions { tolerance: tol, ..SemiRelaxedOptions::default() },
-        singular: SingularMass::Forbidden,
-        ..RegularisedOptions::default()
-    };
     let (paths, data) = (trajectories.as_array(), data.as_array());
-    let weights = weights.map(|weights| weights.as_array().to_vec());
     let data_weights = data_weights.map(|weights| weights.as_array().to_vec());
-    let gap: OptimalityGap = Run { threads, progress }.solve(py, |observe| {
-        optimality_gap_observed(
-            paths,
-            weights.as_deref(),
-            data,
-            data_weights.as_deref(),
-            kind,
-            parameters,
-            &options,
-            &mut |progress| {
-                let _: ControlFlow<()> = observe(progress);
-            },
-        )
+    let weights = weights.map(|weights| weights.as_array().to_vec());
+    let gap = Run { threads, progress }.solve(py, |observer| {
+        let data = match &data_weights {
+            Some(masses) => Measure::new(data, masses.clone())?,
+            None => Measure::uniform(data)?,
+        };
+        let options = Options::new().tolerance(tol).observed_by(observer);
+        solve_gap(paths, weights.as_deref(), &data, kind, parameters, &options)
     })?;
     Ok([
         gap.lower,

@@ -6,14 +6,6 @@ use proxflow_reference::transport::PointwiseCost;
 use proxflow_reference::transport::certificate::SparsePlan;
 use rayon::prelude::*;
 
-/// What it costs to move mass.
-pub enum Ground {
-    /// A matrix that the caller gave: there are no positions.
-    Matrix,
-    /// A function of the distance between points `x` `(n, d)` and `z` `(m, d)`.
-    Points { cost: PointwiseCost, x: Array2<f64>, z: Array2<f64> },
-}
-
 /// `c'(r) / r`, so that the gradient of `c(|x - z|)` in `x` is this times `x - z`; zero where the points coincide.
 fn slope_over_distance(cost: PointwiseCost, r: f64) -> f64 {
     if r == 0.0 {

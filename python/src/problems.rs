@@ -1,128 +1,113 @@
 //! The problems, one function each over a batch: lists of arrays in, a list of solutions out. A single problem is a batch of one.
 
-use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use ndarray::{ArrayView1, ArrayView2};
 use numpy::{PyReadonlyArray1, PyReadonlyArray2};
-use proxflow_reference::divergence::{
-    Generator, RegularisedOptions, SingularMass, generalised_cumulant, lipschitz_regularised_divergence_observed,
-    probability_weights,
-};
-use proxflow_reference::proximal::combined_proximal_observed;
+use proxflow_reference::divergence::{Generator, generalised_cumulant};
+use proxflow_reference::proximal::combined_proximal as solve_proximal;
 use proxflow_reference::transport::{
-    BalancedTransport, DenseCost, GroundCost, PointCost, PointwiseCost, Progress, SemiRelaxedOptions,
-    balanced_transport, semi_relaxed_transport_observed,
+    DenseCost, Order, PointwiseCost, balanced_transport, semi_relaxed_transport,
+    wasserstein as solve_wasserstein,
 };
-use proxflow_reference::{DivergenceKind, InvalidInput, ProximalParameters};
+use proxflow_reference::{
+    Divergence, DivergenceKind, InvalidInput, Measure, Observer, Options, ProximalParameters, SingularMass,
+};
 use pyo3::prelude::*;
 use rayon::prelude::*;
 
 use crate::error::value_error;
-use crate::flow::Flow;
-use crate::ground::Ground;
-use crate::run::{Observe, Run};
-use crate::solution::{Extension, Solution, centred};
+use crate::run::Run;
+use crate::solution::Solution;
 
 type Matrices<'py> = Vec<PyReadonlyArray2<'py, f64>>;
 type Weights<'py> = Vec<Option<PyReadonlyArray1<'py, f64>>>;
 
+/// Accuracy of a call, and whether mass may stay outside the data.
+struct Accuracy {
+    tolerance: f64,
+    singular: SingularMass,
+}
+
+impl Accuracy {
+    fn new(tolerance: f64, priced: bool) -> Self {
+        let singular = if priced { SingularMass::Priced } else { SingularMass::Forbidden };
+        Self { tolerance, singular }
+    }
+
+    fn options<'a>(&self, observer: &'a dyn Observer) -> Options<'a> {
+        Options::new().tolerance(self.tolerance).singular(self.singular).observed_by(observer)
+    }
+}
+
 /// Runs one solver per problem: a single one with the whole pool, several side by side.
 fn solve_all<P: Sync>(
     problems: &[P],
-    observe: Observe<'_>,
-    solve: impl Fn(&P, Observe<'_>) -> Result<Solution, InvalidInput> + Sync,
+    solve: impl Fn(&P) -> Result<Solution, InvalidInput> + Sync + Send,
 ) -> Result<Vec<Solution>, InvalidInput> {
-    if let [problem] = problems {
-        return Ok(vec![solve(problem, observe)?]);
+    match problems {
+        [problem] => Ok(vec![solve(problem)?]),
+        _ => problems.par_iter().with_max_len(1).map(solve).collect(),
     }
-    let shared = Mutex::new(observe);
-    problems
-        .par_iter()
-        .with_max_len(1)
-        .map(|problem| {
-            solve(problem, &mut |progress: &Progress| {
-                let mut observe = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                (*observe)(progress)
-            })
-        })
-        .collect()
 }
 
-struct Pair<'a> {
-    first: ArrayView2<'a, f64>,
-    second: ArrayView2<'a, f64>,
+/// A cost matrix with its weights.
+struct MatrixProblem<'a> {
+    cost: ArrayView2<'a, f64>,
     a: Option<ArrayView1<'a, f64>>,
     b: Option<ArrayView1<'a, f64>>,
 }
 
-/// The problems of a batch as views; matrices stand in `first`, with an empty `second`.
-fn pairs<'a, 'py>(
-    first: &'a Matrices<'py>,
-    second: Option<&'a Matrices<'py>>,
-    a: &'a Weights<'py>,
-    b: &'a Weights<'py>,
-) -> Vec<Pair<'a>> {
-    (0..first.len())
-        .map(|k| Pair {
-            first: first[k].as_array(),
-            second: second.map_or(first[k].as_array(), |second| second[k].as_array()),
-            a: a[k].as_ref().map(|weights| weights.as_array()),
-            b: b[k].as_ref().map(|weights| weights.as_array()),
-        })
-        .collect()
-}
+impl MatrixProblem<'_> {
+    fn all<'a>(costs: &'a Matrices, a: &'a Weights, b: &'a Weights) -> Vec<MatrixProblem<'a>> {
+        (0..costs.len())
+            .map(|k| MatrixProblem { cost: costs[k].as_array(), a: view(&a[k]), b: view(&b[k]) })
+            .collect()
+    }
 
-impl Pair<'_> {
-    fn weights(&self, n: usize, m: usize) -> Result<(Vec<f64>, Vec<f64>), InvalidInput> {
-        let own = |weights: &Option<ArrayView1<f64>>| weights.as_ref().map(|weights| weights.to_vec());
-        let a = probability_weights("source weights", own(&self.a).as_deref(), n)?;
-        let b = probability_weights("target weights", own(&self.b).as_deref(), m)?;
-        Ok((a, b))
+    fn weights(&self) -> (Vec<f64>, Vec<f64>) {
+        let (n, m) = self.cost.dim();
+        (or_uniform(self.a, n), or_uniform(self.b, m))
     }
 }
 
-fn balanced(
-    cost: &dyn GroundCost,
-    a: &[f64],
-    b: &[f64],
-    ground: Ground,
-    root: bool,
-) -> Result<Solution, InvalidInput> {
-    let BalancedTransport { plan, source_potential, target_potential, lower, upper, outcome, passes, iterations, seconds } =
-        balanced_transport(cost, a, b)?;
-    let squared = upper;
-    let (lower, upper) =
-        if root { (lower.max(0.0).sqrt(), upper.max(0.0).sqrt()) } else { (lower, upper) };
-    // At W2 = 0 the subdifferential contains zero.
-    let scale = match root {
-        false => 1.0,
-        true if upper > 0.0 => 0.5 / upper,
-        true => 0.0,
-    };
-    let scaled = |potential: &[f64], sign: f64| potential.iter().map(|v| sign * scale * v).collect();
-    Ok(Solution {
-        lower,
-        upper,
-        transport: squared,
-        divergence: None,
-        outcome,
-        weights_gradient_a: centred(scaled(&source_potential, 1.0), a),
-        weights_gradient_b: centred(scaled(&target_potential, -1.0), b),
-        marginal_b: b.to_vec(),
-        stayed: Vec::new(),
-        extension: matches!(ground, Ground::Points { .. })
-            .then(|| Extension { heights: target_potential.clone(), cap: f64::INFINITY }),
-        potential_a: source_potential,
-        potential_b: target_potential,
-        plan,
-        ground,
-        scale,
-        passes,
-        pivots: iterations,
-        seconds,
-        flow: None,
-    })
+/// Two point sets with their weights.
+struct PointsProblem<'a> {
+    x: ArrayView2<'a, f64>,
+    z: ArrayView2<'a, f64>,
+    a: Option<ArrayView1<'a, f64>>,
+    b: Option<ArrayView1<'a, f64>>,
+}
+
+impl PointsProblem<'_> {
+    fn all<'a>(x: &'a Matrices, z: &'a Matrices, a: &'a Weights, b: &'a Weights) -> Vec<PointsProblem<'a>> {
+        (0..x.len())
+            .map(|k| PointsProblem { x: x[k].as_array(), z: z[k].as_array(), a: view(&a[k]), b: view(&b[k]) })
+            .collect()
+    }
+
+    fn measures(&self) -> Result<(Measure, Measure), InvalidInput> {
+        let named = |points, weights, place: &str, masses: &str| {
+            Measure::new(points, weights).map_err(|error: InvalidInput| InvalidInput {
+                field: error.field.replace("points", place).replace("weights", masses),
+                ..error
+            })
+        };
+        Ok((
+            named(self.x, or_uniform(self.a, self.x.nrows()), "X_a", "a")?,
+            named(self.z, or_uniform(self.b, self.z.nrows()), "X_b", "b")?,
+        ))
+    }
+}
+
+fn view<'a>(weights: &'a Option<PyReadonlyArray1<'_, f64>>) -> Option<ArrayView1<'a, f64>> {
+    weights.as_ref().map(|weights| weights.as_array())
+}
+
+fn or_uniform(weights: Option<ArrayView1<f64>>, length: usize) -> Vec<f64> {
+    weights.map_or_else(|| vec![1.0 / length as f64; length], |weights| weights.to_vec())
+}
+
+fn divergence_of(py: Python<'_>, f: &str) -> PyResult<DivergenceKind> {
+    f.parse().map_err(|error| value_error(py, &error))
 }
 
 /// Balanced transport with cost matrices.
@@ -136,13 +121,13 @@ pub fn transport<'py>(
     threads: usize,
     progress: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Vec<Solution>> {
-    let problems = pairs(&costs, None, &a, &b);
-    Run { threads, progress }.solve(py, |observe| {
-        solve_all(&problems, observe, |problem, _observe| {
-            let (n, m) = problem.first.dim();
-            let (a, b) = problem.weights(n, m)?;
-            let cost = DenseCost::new(problem.first.to_owned())?;
-            balanced(&cost, &a, &b, Ground::Matrix, false)
+    let problems = MatrixProblem::all(&costs, &a, &b);
+    Run { threads, progress }.solve(py, |observer| {
+        solve_all(&problems, |problem| {
+            let (a, b) = problem.weights();
+            let cost = DenseCost::with_forbidden(problem.cost.to_owned())?;
+            let solved = balanced_transport(&cost, &a, &b, &Options::new().observed_by(observer))?;
+            Ok(Solution::of_balanced(solved, &a, &b))
         })
     })
 }
@@ -162,28 +147,15 @@ pub fn wasserstein<'py>(
     threads: usize,
     progress: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Vec<Solution>> {
-    let problems = pairs(&x_a, Some(&x_b), &a, &b);
-    let cost = if order == 1 { PointwiseCost::Distance } else { PointwiseCost::SquaredDistance };
-    Run { threads, progress }.solve(py, |observe| {
-        solve_all(&problems, observe, |problem, _observe| {
-            let (x, z) = (problem.first, problem.second);
-            let (a, b) = problem.weights(x.nrows(), z.nrows())?;
-            let entries = PointCost::new(cost, x, z)?
-                .within_memory(proxflow_reference::transport::cost::DENSE_COST_BYTES);
-            let ground = Ground::Points { cost, x: x.to_owned(), z: z.to_owned() };
-            balanced(entries.as_ref(), &a, &b, ground, order == 2 && !squared)
+    let problems = PointsProblem::all(&x_a, &x_b, &a, &b);
+    let order = if order == 1 { Order::One } else { Order::Two };
+    Run { threads, progress }.solve(py, |observer| {
+        solve_all(&problems, |problem| {
+            let (source, data) = problem.measures()?;
+            let solved = solve_wasserstein(&source, &data, order, &Options::new().observed_by(observer))?;
+            Ok(Solution::of_wasserstein(solved, squared, source, data))
         })
     })
-}
-
-/// `d/dq_j D_f(eta|q) = f(t) - t f'(t) = -f*(psi_j - nu)`, at the optimal potential.
-fn divergence_gradient(kind: DivergenceKind, heights: &[f64], b: &[f64]) -> Result<Vec<f64>, InvalidInput> {
-    let generator = Generator::new(kind)?;
-    let gradient = heights.iter().map(|height| {
-        let value = -generator.conjugate(*height);
-        if value.is_finite() { value } else { 0.0 }
-    });
-    Ok(centred(gradient.collect(), b))
 }
 
 /// Semi-relaxed transport with cost matrices: the second marginal is priced by a divergence.
@@ -200,51 +172,19 @@ pub fn semi_relaxed<'py>(
     threads: usize,
     progress: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Vec<Solution>> {
-    let kind: DivergenceKind = f.parse().map_err(|error| value_error(py, &error))?;
-    let options = SemiRelaxedOptions { tolerance: tol, ..SemiRelaxedOptions::default() };
-    let problems = pairs(&costs, None, &a, &b);
-    Run { threads, progress }.solve(py, |observe| {
-        solve_all(&problems, observe, |problem, observe| {
-            let (n, m) = problem.first.dim();
-            let (a, b) = problem.weights(n, m)?;
-            let cost = DenseCost::new(problem.first.to_owned())?;
-            let solved = semi_relaxed_transport_observed(&cost, &a, &b, kind, &options, &mut |progress| {
-                let _: ControlFlow<()> = observe(progress);
-            })?;
+    let kind = divergence_of(py, f)?;
+    let accuracy = Accuracy::new(tol, false);
+    let problems = MatrixProblem::all(&costs, &a, &b);
+    Run { threads, progress }.solve(py, |observer| {
+        solve_all(&problems, |problem| {
+            let (a, b) = problem.weights();
+            let cost = DenseCost::new(problem.cost.to_owned())?;
+            let solved = semi_relaxed_transport(&cost, &a, &b, kind, &accuracy.options(observer))?;
             let generator = Generator::new(kind)?;
             let shift = generalised_cumulant(&generator, &solved.potential, &b).shift;
-            let heights: Vec<f64> = solved.potential.iter().map(|psi| psi - shift).collect();
-            Ok(Solution {
-                lower: solved.lower,
-                upper: solved.upper,
-                transport: solved.transport,
-                divergence: Some(solved.divergence),
-                outcome: solved.outcome,
-                weights_gradient_a: centred(solved.source_potential.clone(), &a),
-                weights_gradient_b: divergence_gradient(kind, &heights, &b)?,
-                plan: solved.plan,
-                potential_a: solved.source_potential,
-                potential_b: solved.potential,
-                marginal_b: solved.second_marginal,
-                stayed: Vec::new(),
-                ground: Ground::Matrix,
-                extension: None,
-                scale: 1.0,
-                passes: solved.passes,
-                pivots: solved.iterations,
-                seconds: solved.seconds,
-                flow: None,
-            })
+            Ok(Solution::of_semi_relaxed(solved, &generator, shift, &a, &b))
         })
     })
-}
-
-fn regularised_options(tol: f64, priced: bool) -> RegularisedOptions {
-    RegularisedOptions {
-        transport: SemiRelaxedOptions { tolerance: tol, ..SemiRelaxedOptions::default() },
-        singular: if priced { SingularMass::Priced } else { SingularMass::Forbidden },
-        ..RegularisedOptions::default()
-    }
 }
 
 /// The Lipschitz-regularised divergence.
@@ -264,51 +204,16 @@ pub fn lipschitz_divergence<'py>(
     threads: usize,
     progress: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Vec<Solution>> {
-    let kind: DivergenceKind = f.parse().map_err(|error| value_error(py, &error))?;
-    let options = regularised_options(tol, priced);
-    let problems = pairs(&x_a, Some(&x_b), &a, &b);
-    Run { threads, progress }.solve(py, |observe| {
-        solve_all(&problems, observe, |problem, observe| {
-            let (x, z) = (problem.first, problem.second);
-            let (a, b) = problem.weights(x.nrows(), z.nrows())?;
-            let solved = lipschitz_regularised_divergence_observed(
-                x,
-                Some(&a),
-                z,
-                Some(&b),
-                kind,
-                lipschitz,
-                &options,
-                &mut |progress| {
-                    let _: ControlFlow<()> = observe(progress);
-                },
-            )?;
-            let heights = solved.potential.offsets().to_vec();
-            Ok(Solution {
-                lower: solved.lower,
-                upper: solved.upper,
-                transport: solved.transport,
-                divergence: Some(solved.divergence),
-                outcome: solved.outcome,
-                weights_gradient_a: centred(solved.model_potential.clone(), &a),
-                weights_gradient_b: divergence_gradient(kind, &heights, &b)?,
-                potential_b: solved.data_potential(),
-                extension: Some(Extension { heights, cap: solved.potential.cap() }),
-                plan: solved.plan,
-                potential_a: solved.model_potential,
-                marginal_b: solved.intermediate,
-                stayed: if priced { solved.stayed } else { Vec::new() },
-                ground: Ground::Points {
-                    cost: PointwiseCost::Lipschitz { lipschitz },
-                    x: x.to_owned(),
-                    z: z.to_owned(),
-                },
-                scale: 1.0,
-                passes: 0,
-                pivots: 0,
-                seconds: solved.seconds,
-                flow: None,
-            })
+    let kind = divergence_of(py, f)?;
+    let accuracy = Accuracy::new(tol, priced);
+    let problems = PointsProblem::all(&x_a, &x_b, &a, &b);
+    Run { threads, progress }.solve(py, |observer| {
+        solve_all(&problems, |problem| {
+            let (model, data) = problem.measures()?;
+            let functional = Divergence::of(kind).lipschitz(lipschitz).options(accuracy.options(observer));
+            let solved = functional.between(&model, &data)?;
+            let cost = PointwiseCost::Lipschitz { lipschitz };
+            Ok(Solution::of_divergence(solved, &Generator::new(kind)?, cost, priced, model, data))
         })
     })
 }
@@ -332,59 +237,16 @@ pub fn combined_proximal<'py>(
     threads: usize,
     progress: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Vec<Solution>> {
-    let kind: DivergenceKind = f.parse().map_err(|error| value_error(py, &error))?;
+    let kind = divergence_of(py, f)?;
     let parameters =
         ProximalParameters::new(lipschitz, lam, horizon).map_err(|error| value_error(py, &error))?;
-    let options = regularised_options(tol, priced);
-    let problems = pairs(&x_a, Some(&x_b), &a, &b);
-    Run { threads, progress }.solve(py, |observe| {
-        solve_all(&problems, observe, |problem, observe| {
-            let (x, z) = (problem.first, problem.second);
-            let (a, b) = problem.weights(x.nrows(), z.nrows())?;
-            let solved = combined_proximal_observed(
-                x,
-                Some(&a),
-                z,
-                Some(&b),
-                kind,
-                parameters,
-                &options,
-                &mut |progress| {
-                    let _: ControlFlow<()> = observe(progress);
-                },
-            )?;
-            let plan = solved
-                .paths
-                .iter()
-                .filter_map(|path| path.data.map(|j| (path.source as u32, j as u32, path.mass)))
-                .collect();
-            let heights = solved.potential.offsets().to_vec();
-            Ok(Solution {
-                lower: solved.lower,
-                upper: solved.upper,
-                transport: parameters.lambda * solved.kinetic_energy + solved.transport,
-                divergence: Some(solved.divergence),
-                outcome: solved.outcome,
-                weights_gradient_a: centred(solved.initial_potential.clone(), &a),
-                weights_gradient_b: divergence_gradient(kind, &heights, &b)?,
-                potential_a: solved.initial_potential.clone(),
-                potential_b: solved.potential.values_at_atoms(),
-                extension: Some(Extension { heights, cap: solved.potential.cap() }),
-                plan,
-                marginal_b: solved.intermediate.clone(),
-                stayed: if priced { solved.stayed.clone() } else { Vec::new() },
-                ground: Ground::Points {
-                    cost: PointwiseCost::Huber(parameters),
-                    x: x.to_owned(),
-                    z: z.to_owned(),
-                },
-                scale: 1.0,
-                passes: 0,
-                pivots: 0,
-                seconds: solved.seconds,
-                flow: Some(Flow { proximal: Arc::new(solved) }),
-            })
+    let accuracy = Accuracy::new(tol, priced);
+    let problems = PointsProblem::all(&x_a, &x_b, &a, &b);
+    Run { threads, progress }.solve(py, |observer| {
+        solve_all(&problems, |problem| {
+            let (source, data) = problem.measures()?;
+            let solved = solve_proximal(&source, &data, kind, parameters, &accuracy.options(observer))?;
+            Ok(Solution::of_proximal(solved, &Generator::new(kind)?, priced, source, data))
         })
     })
 }
-

@@ -9,8 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use proxflow_reference::InvalidInput;
-use proxflow_reference::transport::Progress;
+use proxflow_reference::{InvalidInput, Observer, Progress};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
@@ -19,9 +18,6 @@ use crate::pool::pool;
 
 /// How often a waiting call looks for signals: well within the 0.3 s in which Ctrl-C must be answered.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(30);
-
-/// What the solver tells its observer, and whether it should go on.
-pub type Observe<'a> = &'a mut (dyn FnMut(&Progress) -> ControlFlow<()> + Send);
 
 /// Threads and the callback of one call.
 pub struct Run<'py> {
@@ -41,7 +37,7 @@ impl Run<'_> {
     pub fn solve<T: Send>(
         &self,
         py: Python<'_>,
-        solve: impl FnOnce(Observe<'_>) -> Result<T, InvalidInput> + Send,
+        solve: impl FnOnce(&dyn Observer) -> Result<T, InvalidInput> + Send,
     ) -> PyResult<T> {
         let pool = pool(self.threads)?;
         let callback = self.progress.clone().map(Bound::unbind);
@@ -53,7 +49,7 @@ impl Run<'_> {
                 let cancelled = &cancelled;
                 scope.spawn(move |_| {
                     let events = sender.clone();
-                    let mut observe = |progress: &Progress| {
+                    let observe = |progress: &Progress| {
                         if reports {
                             // The receiver outlives the scope; a lost report would not matter.
                             let _ = events.send(Event::Progress(*progress));
@@ -64,7 +60,7 @@ impl Run<'_> {
                             ControlFlow::Continue(())
                         }
                     };
-                    let solved = solve(&mut observe);
+                    let solved = solve(&observe);
                     let _ = sender.send(Event::Done(solved));
                 });
                 let mut failure = None;
