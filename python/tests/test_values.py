@@ -150,7 +150,7 @@ def test_the_optimality_gap_contains_the_true_one():
     optimal = np.stack([best.positions(t) for t in times])
     gap = proxflow.optimality_gap(optimal, z, a=best.masses, **parameters)
     # The particles split atoms; the optimum from the split atoms is the same.
-    assert -1e-10 < gap.lower <= gap.upper < 1e-10
+    assert -1e-10 < gap.lower <= gap.upper + 1e-14 and gap.upper < 1e-10  # rounding of sums of order one
     bent = optimal + np.sin(np.pi * times / 2)[:, None, None]
     worse = proxflow.optimality_gap(bent, z, a=best.masses, times=times, **parameters)
     assert worse.lower > 0.1

@@ -93,6 +93,7 @@ def optimality_gap(
     data: Matrix,
     weights: Vector | None,
     data_weights: Vector | None,
+    times: Vector | None,
     f: str,
     lipschitz: float,
     lam: float,

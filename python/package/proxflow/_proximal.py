@@ -201,7 +201,7 @@ def optimality_gap(
         if horizon is None:
             raise arguments.invalid("horizon", None, "a number > 0 where times are not given")
         horizon = arguments.number("horizon", horizon)
-        moments = np.linspace(0.0, horizon, len(paths))
+        moments = None
     else:
         moments = np.ascontiguousarray(arguments.as_numpy("times", times), dtype=np.float64)
         if moments.shape != (len(paths),):
@@ -220,6 +220,7 @@ def optimality_gap(
         data,
         weights,
         arguments.weights("b", b, len(data), False),
+        moments,
         arguments.generator(f),
         arguments.number("lipschitz", lipschitz),
         arguments.number("lam", lam),

@@ -34,7 +34,8 @@ def transport(
     n_threads : int, optional
         Threads to use; by default as many as the process may.
     progress : callable, optional
-        Called as ``progress(passes, pivots, gap_estimate)`` while the solver works. An exception it raises stops the solver.
+        Called as ``progress(passes, pivots, gap_estimate)`` while the solver works; counts start anew for the finer of two levels. An
+        exception it raises stops the solver.
 
     Returns
     -------
