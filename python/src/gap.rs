@@ -49,7 +49,8 @@ pub fn optimality_gap<'py>(
     let (paths, data) = (trajectories.as_array(), data.as_array());
     let data_weights = data_weights.map(|weights| weights.as_array().to_vec());
     let weights = weights.map(|weights| weights.as_array().to_vec());
-    let gap = Run { threads, progress }.solve(py, |observer| {
+    let work = paths.dim().1.saturating_mul(data.nrows()).saturating_mul(1 + paths.dim().2 / 8);
+    let gap = Run { threads, progress, work }.solve(py, |observer| {
         let data = match &data_weights {
             Some(masses) => Measure::new(data, masses.clone())?,
             None => Measure::uniform(data)?,

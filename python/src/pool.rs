@@ -5,6 +5,7 @@
 //! them, and a child that finds other ids starts anew. What it inherited is left alone, since even its locks may be held by
 //! threads that do not exist here.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -35,6 +36,21 @@ pub fn pool(threads: usize) -> PyResult<Arc<ThreadPool>> {
         .build()
         .map_err(|error| PyRuntimeError::new_err(format!("cannot start {threads} threads: {error}")))?;
     Ok(pools.entry(threads).or_insert(Arc::new(pool)).clone())
+}
+
+thread_local! {
+    static OWN: OnceCell<Option<&'static ThreadPool>> = const { OnceCell::new() };
+}
+
+/// A pool of the calling thread alone, for work too small to be worth handing over: nothing runs elsewhere, so that nothing is
+/// lost in a fork either. `None` where one cannot be had. It lives as long as the process.
+pub fn pool_of_this_thread() -> Option<&'static ThreadPool> {
+    OWN.with(|own| {
+        *own.get_or_init(|| {
+            let built = ThreadPoolBuilder::new().num_threads(1).use_current_thread().build();
+            built.ok().map(|pool| &*Box::leak(Box::new(pool)))
+        })
+    })
 }
 
 fn pools_of_this_process() -> &'static Pools {

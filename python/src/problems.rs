@@ -38,6 +38,15 @@ impl Accuracy {
     }
 }
 
+/// Entries of all costs, each weighed with what it takes to compute one.
+fn work<P: Problem>(problems: &[P]) -> usize {
+    problems.iter().map(P::entries).fold(0, usize::saturating_add)
+}
+
+trait Problem: Sync {
+    fn entries(&self) -> usize;
+}
+
 /// Runs one solver per problem: a single one with the whole pool, several side by side.
 fn solve_all<P: Sync>(
     problems: &[P],
@@ -54,6 +63,12 @@ struct MatrixProblem<'a> {
     cost: ArrayView2<'a, f64>,
     a: Option<ArrayView1<'a, f64>>,
     b: Option<ArrayView1<'a, f64>>,
+}
+
+impl Problem for MatrixProblem<'_> {
+    fn entries(&self) -> usize {
+        self.cost.len()
+    }
 }
 
 impl MatrixProblem<'_> {
@@ -75,6 +90,12 @@ struct PointsProblem<'a> {
     z: ArrayView2<'a, f64>,
     a: Option<ArrayView1<'a, f64>>,
     b: Option<ArrayView1<'a, f64>>,
+}
+
+impl Problem for PointsProblem<'_> {
+    fn entries(&self) -> usize {
+        self.x.nrows().saturating_mul(self.z.nrows()).saturating_mul(1 + self.x.ncols() / 8)
+    }
 }
 
 impl PointsProblem<'_> {
@@ -122,7 +143,7 @@ pub fn transport<'py>(
     progress: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Vec<Solution>> {
     let problems = MatrixProblem::all(&costs, &a, &b);
-    Run { threads, progress }.solve(py, |observer| {
+    Run { threads, progress, work: work(&problems) }.solve(py, |observer| {
         solve_all(&problems, |problem| {
             let (a, b) = problem.weights();
             let cost = DenseCost::with_forbidden(problem.cost.to_owned())?;
@@ -149,7 +170,7 @@ pub fn wasserstein<'py>(
 ) -> PyResult<Vec<Solution>> {
     let problems = PointsProblem::all(&x_a, &x_b, &a, &b);
     let order = if order == 1 { Order::One } else { Order::Two };
-    Run { threads, progress }.solve(py, |observer| {
+    Run { threads, progress, work: work(&problems) }.solve(py, |observer| {
         solve_all(&problems, |problem| {
             let (source, data) = problem.measures()?;
             let solved = solve_wasserstein(&source, &data, order, &Options::new().observed_by(observer))?;
@@ -175,7 +196,7 @@ pub fn semi_relaxed<'py>(
     let kind = divergence_of(py, f)?;
     let accuracy = Accuracy::new(tol, false);
     let problems = MatrixProblem::all(&costs, &a, &b);
-    Run { threads, progress }.solve(py, |observer| {
+    Run { threads, progress, work: work(&problems) }.solve(py, |observer| {
         solve_all(&problems, |problem| {
             let (a, b) = problem.weights();
             let cost = DenseCost::new(problem.cost.to_owned())?;
@@ -207,7 +228,7 @@ pub fn lipschitz_divergence<'py>(
     let kind = divergence_of(py, f)?;
     let accuracy = Accuracy::new(tol, priced);
     let problems = PointsProblem::all(&x_a, &x_b, &a, &b);
-    Run { threads, progress }.solve(py, |observer| {
+    Run { threads, progress, work: work(&problems) }.solve(py, |observer| {
         solve_all(&problems, |problem| {
             let (model, data) = problem.measures()?;
             let functional = Divergence::of(kind).lipschitz(lipschitz).options(accuracy.options(observer));
@@ -242,7 +263,7 @@ pub fn combined_proximal<'py>(
         ProximalParameters::new(lipschitz, lam, horizon).map_err(|error| value_error(py, &error))?;
     let accuracy = Accuracy::new(tol, priced);
     let problems = PointsProblem::all(&x_a, &x_b, &a, &b);
-    Run { threads, progress }.solve(py, |observer| {
+    Run { threads, progress, work: work(&problems) }.solve(py, |observer| {
         solve_all(&problems, |problem| {
             let (source, data) = problem.measures()?;
             let solved = solve_proximal(&source, &data, kind, parameters, &accuracy.options(observer))?;

@@ -14,7 +14,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use crate::error::value_error;
-use crate::pool::pool;
+use crate::pool::{pool, pool_of_this_thread};
 
 /// How often a waiting call looks for signals: well within the 0.3 s in which Ctrl-C must be answered.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(30);
@@ -25,7 +25,12 @@ pub struct Run<'py> {
     pub threads: usize,
     /// Called as `progress(passes, pivots, gap_estimate)` after every pass over the cost.
     pub progress: Option<Bound<'py, PyAny>>,
+    /// Entries of the costs of all problems, weighed with the dimension.
+    pub work: usize,
 }
+
+/// Problems up to this size take about a millisecond: less than it may take to wake another thread.
+const SMALL: usize = 1 << 14;
 
 enum Event<T> {
     Progress(Progress),
@@ -39,6 +44,13 @@ impl Run<'_> {
         py: Python<'_>,
         solve: impl FnOnce(&dyn Observer) -> Result<T, InvalidInput> + Send,
     ) -> PyResult<T> {
+        if self.work <= SMALL
+            && self.progress.is_none()
+            && let Some(own) = pool_of_this_thread()
+        {
+            let solved = py.detach(|| own.install(|| solve(&|_: &Progress| ControlFlow::Continue(()))));
+            return solved.map_err(|error| value_error(py, &error));
+        }
         let pool = pool(self.threads)?;
         let callback = self.progress.clone().map(Bound::unbind);
         let cancelled = AtomicBool::new(false);
