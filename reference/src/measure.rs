@@ -24,6 +24,8 @@ pub const MASS_TOLERANCE: f64 = 1e-5;
 pub struct Measure {
     points: Array2<f64>,
     weights: Vec<f64>,
+    /// The weights before they were divided by their sum.
+    given: Vec<f64>,
 }
 
 impl Measure {
@@ -34,15 +36,16 @@ impl Measure {
         weights: impl Into<Vec<f64>>,
     ) -> Result<Self, InvalidInput> {
         let points = checked_points(points.into())?;
-        let weights = probability("weights", weights.into(), points.nrows())?;
-        Ok(Self { points, weights })
+        let given = weights.into();
+        let weights = probability("weights", given.clone(), points.nrows())?;
+        Ok(Self { points, weights, given })
     }
 
     /// Equal weights `1/n` on `points` `(n, d)`.
     pub fn uniform<'a>(points: impl Into<CowArray<'a, f64, Ix2>>) -> Result<Self, InvalidInput> {
         let points = checked_points(points.into())?;
         let weights = uniform(points.nrows());
-        Ok(Self { points, weights })
+        Ok(Self { points, given: weights.clone(), weights })
     }
 
     /// Weights or counts of any finite positive sum, divided by it.
@@ -50,9 +53,9 @@ impl Measure {
         points: impl Into<CowArray<'a, f64, Ix2>>,
         masses: impl Into<Vec<f64>>,
     ) -> Result<Self, InvalidInput> {
-        let (points, masses) = (checked_points(points.into())?, masses.into());
-        let weights = normalise_masses("weights", masses, points.nrows())?;
-        Ok(Self { points, weights })
+        let (points, given) = (checked_points(points.into())?, masses.into());
+        let weights = normalise_masses("weights", given.clone(), points.nrows())?;
+        Ok(Self { points, weights, given })
     }
 
     /// The points, `(n, d)`.
@@ -63,6 +66,10 @@ impl Measure {
     /// The weights, length n, sum 1.
     pub fn weights(&self) -> &[f64] {
         &self.weights
+    }
+
+    pub(crate) fn given_weights(&self) -> &[f64] {
+        &self.given
     }
 
     /// The number n of atoms, at least 1.

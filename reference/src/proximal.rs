@@ -7,18 +7,23 @@
 //! semi-relaxed transport problem gives everything: its arcs `(x, z)` carry mass from `x` in a straight line at constant speed
 //! to `y = x + min(1, L T/(lambda r)) (z - x)`, `r = |x - z|`, and the rest of the way is priced by W1.
 
+mod critical;
 mod optimality_gap;
 
 use ndarray::Array2;
 
+pub use self::critical::{CriticalLipschitz, CriticalOptimum, critical_lipschitz};
 pub use self::optimality_gap::{OptimalityGap, optimality_gap};
 use crate::certificate::Certified;
-use crate::divergence::potential::{LipschitzPotential, distance};
+use crate::divergence::Generator;
+use crate::divergence::LipschitzPotential;
 use crate::divergence::regularised_transport;
+use crate::gradient::{self, Gradients};
 use crate::measure::Measure;
 use crate::options::Options;
 use crate::specification::{DivergenceKind, InvalidInput, ProximalParameters};
 use crate::transport::PointwiseCost;
+use crate::transport::potential::{TransportPotential, distance};
 
 /// A particle of the optimal flow: mass that travels from one source atom in a straight line.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,6 +41,8 @@ pub struct Path {
 pub struct OptimalFlow {
     /// `lambda`, `T`, `L`.
     pub parameters: ProximalParameters,
+    /// Which divergence prices the intermediate measure.
+    pub kind: DivergenceKind,
     /// The kinetic energy `K* = E int_0^T |v|^2/2 dt = W2^2(rho0, rho_T)/(2T)`; `lambda K*` is its share of `J*`.
     pub kinetic_energy: f64,
     /// `L W1(rho_T, eta*)`.
@@ -63,6 +70,44 @@ pub struct OptimalFlow {
 pub type CombinedProximal = Certified<OptimalFlow>;
 
 impl OptimalFlow {
+    /// `U(., 0)` on all of R^d, `min_j (c(|y - z_j|) + psi_j)` with the Huber cost, for the `data` that was solved for.
+    pub fn initial_potential_everywhere(&self, data: &Measure) -> TransportPotential {
+        let (offsets, cap) = (self.potential.offsets().to_vec(), self.potential.cap());
+        let cost = PointwiseCost::Huber(self.parameters);
+        TransportPotential::from_parts(cost, data.points().to_owned(), offsets, cap)
+    }
+
+    /// The derivatives of `J*` in positions and weights of both measures, which must be those that were solved for (see
+    /// [`crate::gradient`]).
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use proxflow_reference::{DivergenceKind, Measure, Options, ProximalParameters};
+    /// use proxflow_reference::proximal::combined_proximal;
+    /// let (source, data) = (Measure::uniform(array![[3.0]])?, Measure::uniform(array![[1.0]])?);
+    /// let parameters = ProximalParameters::new(10.0, 0.5, 2.0)?;
+    /// let kind = DivergenceKind::KullbackLeibler;
+    /// let solved = combined_proximal(&source, &data, kind, parameters, &Options::new())?;
+    /// // lambda (x - z) / T
+    /// assert_eq!(solved.gradients(&source, &data)?.model[[0, 0]], 0.5);
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
+    pub fn gradients(&self, source: &Measure, data: &Measure) -> Result<Gradients, InvalidInput> {
+        gradient::require_sizes(source, data, (self.initial_potential.len(), self.intermediate.len()))?;
+        let cost = PointwiseCost::Huber(self.parameters);
+        let plan = self.paths.iter().filter_map(|path| path.data.map(|j| (path.source, j, path.mass)));
+        let (model, in_data) = gradient::in_positions(cost, plan, source.points(), data.points());
+        let phi = &self.initial_potential;
+        let heights = gradient::heights_everywhere(cost, self.potential.offsets(), phi, source, data);
+        let generator = Generator::new(self.kind)?;
+        Ok(Gradients {
+            model,
+            data: in_data,
+            model_weights: gradient::centred(phi.iter().copied(), source.weights()),
+            data_weights: gradient::in_priced_weights(&generator, &heights, data.weights()),
+        })
+    }
+
     /// The masses of the particles, length k, sum 1: the weights of `rho_T` on [`Self::endpoints`].
     pub fn masses(&self) -> Vec<f64> {
         self.paths.iter().map(|path| path.mass).collect()
@@ -74,6 +119,17 @@ impl OptimalFlow {
     }
 
     /// Positions `(k, d)` at `time` in `[0, T]`; a time past `T` by rounding (1e-12 relative) counts as `T`.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use proxflow_reference::proximal::combined_proximal;
+    /// use proxflow_reference::{DivergenceKind, Measure, Options, ProximalParameters};
+    /// let (source, data) = (Measure::uniform(array![[0.0]])?, Measure::uniform(array![[2.0]])?);
+    /// let parameters = ProximalParameters::new(9.0, 1.0, 4.0)?;
+    /// let solved = combined_proximal(&source, &data, DivergenceKind::ChiSquared, parameters, &Options::new())?;
+    /// assert_eq!((solved.positions(1.0)?[[0, 0]], solved.velocities()[[0, 0]], solved.masses()[0]), (0.5, 0.5, 1.0));
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn positions(&self, time: f64) -> Result<Array2<f64>, InvalidInput> {
         let horizon = self.parameters.horizon;
         if !(0.0..=horizon * (1.0 + 1e-12)).contains(&time) {
@@ -142,6 +198,7 @@ pub fn combined_proximal(
         let unless_failed = |value: f64| if failed { f64::NAN } else { value };
         OptimalFlow {
             parameters,
+            kind,
             kinetic_energy: unless_failed(kinetic_energy),
             transport: unless_failed(transport),
             divergence: solution.divergence,

@@ -24,6 +24,19 @@ pub struct Trajectories<'a> {
 
 impl<'a> Trajectories<'a> {
     /// Takes times `t_0 < ... < t_N` (`N >= 1`) and positions of shape `(N + 1, n, d)`, `n, d >= 1`, all finite.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use proxflow_reference::trajectory::Trajectories;
+    /// let positions = array![[[0.0, 0.0]], [[1.0, 0.0]], [[1.0, 1.0]]];
+    /// let paths = Trajectories::new(vec![0.0, 1.0, 2.0], positions.view())?;
+    /// assert_eq!((paths.steps(), paths.samples(), paths.horizon()), (2, 1, 2.0));
+    /// assert_eq!((paths.kinetic_energy().value, paths.displacement_energy().value), (1.0, 0.5));
+    /// assert_eq!(paths.energy_ratio().value, 2.0);
+    /// assert!((paths.straightness().value - 2f64.sqrt()).abs() < 1e-15);
+    /// assert!((paths.acceleration().value - 2f64.sqrt()).abs() < 1e-15);
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn new(times: Vec<f64>, positions: ArrayView3<'a, f64>) -> Result<Self, InvalidInput> {
         let shape = positions.shape();
         if shape.contains(&0) || shape[0] < 2 {
@@ -47,6 +60,13 @@ impl<'a> Trajectories<'a> {
     }
 
     /// Uniform steps `t_k = k T / N` on `[0, T]`.
+    ///
+    /// ```
+    /// use proxflow_reference::trajectory::Trajectories;
+    /// let positions = ndarray::Array3::<f64>::zeros((5, 2, 3));
+    /// assert_eq!(Trajectories::uniform(2.0, positions.view())?.times(), [0.0, 0.5, 1.0, 1.5, 2.0]);
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn uniform(horizon: f64, positions: ArrayView3<'a, f64>) -> Result<Self, InvalidInput> {
         InvalidInput::require_positive("horizon", horizon)?;
         let steps = positions.shape()[0].saturating_sub(1);
@@ -151,6 +171,15 @@ impl<'a> Trajectories<'a> {
 
     /// Step-size deviation `E [ |x_N - x_N^ref| / |x_N^ref - x_0| ]` of these endpoints from those of `reference`,
     /// the finest step, started at the same `x_0`.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use proxflow_reference::trajectory::Trajectories;
+    /// let (coarse, fine) = (array![[[0.0]], [[1.5]]], array![[[0.0]], [[0.5]], [[1.0]]]);
+    /// let reference = Trajectories::uniform(1.0, fine.view())?;
+    /// assert_eq!(Trajectories::uniform(1.0, coarse.view())?.step_size_deviation(&reference)?.value, 0.5);
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn step_size_deviation(&self, reference: &Trajectories) -> Result<Mean, InvalidInput> {
         if self.positions.shape()[1..] != reference.positions.shape()[1..] || self.at(0) != reference.at(0) {
             return Err(InvalidInput::new(
@@ -167,6 +196,13 @@ impl<'a> Trajectories<'a> {
 }
 
 /// Terminal residual \[44\] `E |grad U(x_N, T) - grad phi(x_N)|`, per sample; both arrays of shape `(n, d)`.
+///
+/// ```
+/// use ndarray::array;
+/// use proxflow_reference::trajectory::terminal_residual;
+/// assert_eq!(terminal_residual(array![[3.0, 4.0]].view(), array![[0.0, 0.0]].view())?.value, 5.0);
+/// # Ok::<(), proxflow_reference::InvalidInput>(())
+/// ```
 pub fn terminal_residual(
     potential_gradients: ArrayView2<f64>,
     critic_gradients: ArrayView2<f64>,
@@ -191,6 +227,14 @@ pub struct Slope {
 }
 
 /// Mean and maximum of `|grad phi|` from gradients of shape `(n, d)`.
+///
+/// ```
+/// use ndarray::array;
+/// use proxflow_reference::trajectory::slope;
+/// let found = slope(array![[3.0, 4.0], [0.0, 1.0]].view());
+/// assert_eq!((found.max, found.mean.value), (5.0, 3.0));
+/// # Ok::<(), proxflow_reference::InvalidInput>(())
+/// ```
 pub fn slope(gradients: ArrayView2<f64>) -> Slope {
     let norms = norms(gradients);
     Slope { max: norms.iter().copied().fold(0.0, f64::max), mean: Mean::of(norms) }

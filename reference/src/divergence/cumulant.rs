@@ -8,7 +8,8 @@
 //! is finite `eta` may, at that price, which is the constraint `nu >= psi_j - f'(inf)`.
 
 use super::generator::Generator;
-use crate::specification::DivergenceKind;
+use crate::measure::check_probability;
+use crate::specification::{DivergenceKind, InvalidInput};
 
 /// `Lambda_q(psi)` with its minimiser and its gradient.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,12 +22,36 @@ pub struct Cumulant {
     pub weights: Vec<f64>,
 }
 
+impl Cumulant {
+    /// `Lambda_q(psi)` for `potential` (`psi`, length m) and `weights` (`q >= 0`, length m, sum 1).
+    ///
+    /// ```
+    /// use proxflow_reference::DivergenceKind;
+    /// use proxflow_reference::divergence::{Cumulant, Generator};
+    /// let kl = Generator::new(DivergenceKind::KullbackLeibler)?;
+    /// let found = Cumulant::new(&kl, &[0.0, 1.0], &[0.5, 0.5])?;
+    /// assert!((found.value - (0.5 + 0.5 * 1f64.exp()).ln()).abs() < 1e-15);
+    /// assert!(Cumulant::new(&kl, &[0.0], &[0.5, 0.5]).is_err());
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
+    ///
+    /// Errors: different lengths, a potential that is NaN or `+inf`, weights that are no probability vector.
+    pub fn new(generator: &Generator, potential: &[f64], weights: &[f64]) -> Result<Self, InvalidInput> {
+        if let Some(j) = potential.iter().position(|psi| psi.is_nan() || *psi == f64::INFINITY) {
+            return Err(InvalidInput::new(format!("potential[{j}]"), potential[j], "finite or -inf"));
+        }
+        check_probability("weights", weights, potential.len())?;
+        Ok(generalised_cumulant(generator, potential, weights))
+    }
+}
+
 /// Evaluates `Lambda_q(psi)` for finite `potential` (`psi`, length m) and `weights` (`q >= 0`, length m, sum 1).
 ///
 /// KL by log-sum-exp; the others by a Newton iteration on `E_q (f*)'(psi - nu) = 1`, kept inside a bracket by bisection
 /// and stopped when the bracket or the step reaches the resolution of f64. Returns `value = -inf` when no atom has weight.
+/// Panics if the lengths differ; [`Cumulant::new`] refuses that.
 pub fn generalised_cumulant(generator: &Generator, potential: &[f64], weights: &[f64]) -> Cumulant {
-    debug_assert_eq!(potential.len(), weights.len());
+    assert_eq!(potential.len(), weights.len(), "one weight for each value of the potential");
     match generator.kind() {
         DivergenceKind::KullbackLeibler => log_mean_exp(potential, weights),
         _ => cumulant_by_newton(generator, potential, weights),

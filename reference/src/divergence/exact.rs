@@ -11,6 +11,13 @@ use crate::specification::{DivergenceKind, InvalidInput};
 /// The weights of a probability measure on `atoms` points: `weights` checked and rescaled to sum 1, or uniform for `None`.
 ///
 /// Refused: a wrong length, a negative or non-finite weight, a sum further than 1e-5 from 1.
+///
+/// ```
+/// use proxflow_reference::divergence::probability_weights;
+/// assert_eq!(probability_weights("weights", None, 2)?, [0.5, 0.5]);
+/// assert!(probability_weights("weights", Some(&[0.5, 0.6]), 2).is_err());
+/// # Ok::<(), proxflow_reference::InvalidInput>(())
+/// ```
 pub fn probability_weights(
     field: &str,
     weights: Option<&[f64]>,
@@ -25,6 +32,14 @@ pub fn probability_weights(
 
 /// `D_f(P|Q) = sum_j q_j f(p_j/q_j)` for two weight vectors on the same atoms; an atom with `q_j = 0 < p_j` costs
 /// `p_j f'(inf)`, which is `+inf` for KL, chi^2 and `Alpha(a > 1)`, and one with `p_j = 0 < q_j` costs `q_j f(0)`.
+///
+/// ```
+/// use proxflow_reference::DivergenceKind;
+/// use proxflow_reference::divergence::f_divergence;
+/// let kl = f_divergence(DivergenceKind::KullbackLeibler, &[1.0, 0.0], &[0.5, 0.5])?;
+/// assert!((kl - 2f64.ln()).abs() < 1e-15);
+/// # Ok::<(), proxflow_reference::InvalidInput>(())
+/// ```
 pub fn f_divergence(kind: DivergenceKind, model: &[f64], data: &[f64]) -> Result<f64, InvalidInput> {
     let generator = Generator::new(kind)?;
     let p = probability_weights("model weights", Some(model), model.len())?;
@@ -34,6 +49,17 @@ pub fn f_divergence(kind: DivergenceKind, model: &[f64], data: &[f64]) -> Result
 
 /// `D_f(P|Q)` for `P = sum p_i delta_{x_i}`, `Q = sum q_j delta_{z_j}` with `model` `(n, d)`, `data` `(m, d)`: atoms with equal
 /// coordinates are the same point, everything else is mutually singular. Weights default to uniform.
+///
+/// ```
+/// use ndarray::array;
+/// use proxflow_reference::DivergenceKind;
+/// use proxflow_reference::divergence::f_divergence_of_atoms;
+/// let (model, data) = (array![[0.0], [0.0]], array![[0.0], [1.0]]);
+/// let kind = DivergenceKind::KullbackLeibler;
+/// let kl = f_divergence_of_atoms(kind, model.view(), None, data.view(), None)?;
+/// assert!((kl - 2f64.ln()).abs() < 1e-15);
+/// # Ok::<(), proxflow_reference::InvalidInput>(())
+/// ```
 pub fn f_divergence_of_atoms(
     kind: DivergenceKind,
     model: ArrayView2<f64>,

@@ -9,9 +9,11 @@
 use ndarray::ArrayView2;
 
 use super::exact::{f_divergence_of_atoms, probability_weights};
+use super::generator::Generator;
 use super::potential::LipschitzPotential;
 use super::regularised::regularised_transport;
 use crate::certificate::Certified;
+use crate::gradient::{self, Gradients};
 use crate::measure::Measure;
 use crate::options::Options;
 use crate::specification::{DivergenceKind, InvalidInput};
@@ -119,7 +121,9 @@ impl<'a> LipschitzDivergence<'a> {
         InvalidInput::require_positive("lipschitz", self.lipschitz)?;
         let cost = PointwiseCost::Lipschitz { lipschitz: self.lipschitz };
         let solved = regularised_transport(cost, model, data, self.kind, &self.options)?;
+        let kind = self.kind;
         Ok(solved.map(|solved| LipschitzOptimum {
+            kind,
             transport: solved.transport,
             divergence: solved.divergence,
             potential: solved.terminal_potential(self.lipschitz, data.points()),
@@ -134,6 +138,8 @@ impl<'a> LipschitzDivergence<'a> {
 /// The optimisers of `D_f^L(P|Q)`.
 #[derive(Debug, Clone)]
 pub struct LipschitzOptimum {
+    /// Which divergence this is the optimum of.
+    pub kind: DivergenceKind,
     /// `L W1(P, eta*)`, as paid by the plan.
     pub transport: f64,
     /// `D_f(eta*|Q)`.
@@ -155,6 +161,34 @@ pub struct LipschitzOptimum {
 pub type LipschitzRegularisedDivergence = Certified<LipschitzOptimum>;
 
 impl LipschitzOptimum {
+    /// The derivatives of the value in positions and weights of both measures, which must be those that were solved for (see
+    /// [`crate::gradient`]).
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use proxflow_reference::{Divergence, Measure};
+    /// let model = Measure::uniform(array![[3.0]])?;
+    /// let data = Measure::uniform(array![[1.0]])?;
+    /// let gradients = Divergence::kl().lipschitz(0.5).between(&model, &data)?.gradients(&model, &data)?;
+    /// assert_eq!((gradients.model[[0, 0]], gradients.data[[0, 0]]), (0.5, -0.5));
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
+    pub fn gradients(&self, model: &Measure, data: &Measure) -> Result<Gradients, InvalidInput> {
+        gradient::require_sizes(model, data, (self.model_potential.len(), self.intermediate.len()))?;
+        let cost = PointwiseCost::Lipschitz { lipschitz: self.potential.lipschitz() };
+        let plan = self.plan.iter().map(|&(i, j, mass)| (i as usize, j as usize, mass));
+        let (in_model, in_data) = gradient::in_positions(cost, plan, model.points(), data.points());
+        let phi = &self.model_potential;
+        let heights = gradient::heights_everywhere(cost, self.potential.offsets(), phi, model, data);
+        let generator = Generator::new(self.kind)?;
+        Ok(Gradients {
+            model: in_model,
+            data: in_data,
+            model_weights: gradient::centred(phi.iter().copied(), model.weights()),
+            data_weights: gradient::in_priced_weights(&generator, &heights, data.weights()),
+        })
+    }
+
     /// `phi*` at the data atoms, length m: McShane's extension evaluated there, `O(m^2 d)`. Where `eta*` has mass it equals the
     /// dual variable `psi_j` up to the gap.
     pub fn data_potential(&self) -> Vec<f64> {

@@ -21,6 +21,8 @@ pub use exact::{f_divergence, f_divergence_of_atoms, probability_weights};
 pub use gaussian::Gaussian;
 pub use generator::Generator;
 pub use lipschitz::{Divergence, LipschitzDivergence, LipschitzOptimum, LipschitzRegularisedDivergence};
-pub use potential::{LipschitzPotential, PotentialGradient};
+pub use potential::LipschitzPotential;
+
+pub use crate::transport::PotentialGradient;
 pub(crate) use regularised::regularised_transport;
 pub use smoothed::{Boundary, GridMeasure, UniformGrid};

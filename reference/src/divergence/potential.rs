@@ -5,39 +5,33 @@
 //! ```
 //! A minimum of cones of slope L (and a constant): L-Lipschitz everywhere, equal to `psi_j` at every `z_j` that receives mass.
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
+use ndarray::{Array2, ArrayView1, ArrayView2};
 
-use crate::measure::{check_dimensions, check_points};
-use crate::observer::Watch;
+use crate::measure::check_points;
 use crate::specification::InvalidInput;
-use crate::transport::certificate::lower_transform;
-use crate::transport::{PointCost, PointwiseCost};
+use crate::transport::{PointwiseCost, PotentialGradient, TransportPotential};
 
 /// An L-Lipschitz function on R^d, the lower envelope of cones at the data atoms.
 #[derive(Debug, Clone)]
 pub struct LipschitzPotential {
     lipschitz: f64,
-    atoms: Array2<f64>,
-    offsets: Vec<f64>,
-    cap: f64,
-}
-
-/// `grad phi` at a point, with what is needed to judge it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PotentialGradient {
-    /// `L (x - z_j)/|x - z_j|` for the cone `j` that attains the minimum, of norm `L`; zero at the apex `x = z_j` (where the
-    /// subdifferential is the ball of radius `L`) and where the cap attains it. On a tie of cones the lowest `j` is taken: one of
-    /// the limits of gradients there.
-    pub gradient: Array1<f64>,
-    /// The cone that attains the minimum, `None` for the cap.
-    pub cone: Option<usize>,
-    /// How far the runner-up lies above the minimum: `phi` is smooth within `margin / (2 L)` of `x`, apex aside.
-    pub margin: f64,
+    envelope: TransportPotential,
 }
 
 impl LipschitzPotential {
     /// Cones of slope `lipschitz` at `atoms` `(m, d)` with heights `offsets` (length m, `+inf` for a cone that is absent), and a
     /// `cap` (`+inf` for none). At least one height or the cap must be finite.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use proxflow_reference::divergence::LipschitzPotential;
+    /// let atoms = array![[0.0], [3.0]];
+    /// let phi = LipschitzPotential::new(2.0, atoms.view(), vec![0.0, 1.0], f64::INFINITY)?;
+    /// assert_eq!(phi.values(array![[1.0], [2.5]].view())?, [2.0, 2.0]);
+    /// let (value, at) = phi.value_and_gradient(array![1.0].view())?;
+    /// assert_eq!((value, at.gradient[0], at.cone), (2.0, 2.0, Some(0)));
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn new(
         lipschitz: f64,
         atoms: ArrayView2<f64>,
@@ -60,7 +54,8 @@ impl LipschitzPotential {
 
     /// Parts from a solver, heights NaN where it was stopped too early to know them.
     pub(crate) fn from_parts(lipschitz: f64, atoms: Array2<f64>, offsets: Vec<f64>, cap: f64) -> Self {
-        Self { lipschitz, atoms, offsets, cap }
+        let cones = PointwiseCost::Lipschitz { lipschitz };
+        Self { lipschitz, envelope: TransportPotential::from_parts(cones, atoms, offsets, cap) }
     }
 
     /// The Lipschitz constant `L`.
@@ -70,33 +65,27 @@ impl LipschitzPotential {
 
     /// The apexes `z_j`, `(m, d)`.
     pub fn atoms(&self) -> ArrayView2<'_, f64> {
-        self.atoms.view()
+        self.envelope.atoms()
     }
 
     /// The heights `psi_j`, length m.
     pub fn offsets(&self) -> &[f64] {
-        &self.offsets
+        self.envelope.offsets()
     }
 
     /// The upper bound `nu + f'(inf)` where singular mass is priced, else `+inf`.
     pub fn cap(&self) -> f64 {
-        self.cap
+        self.envelope.cap()
     }
 
     /// `phi` at `points` `(k, d)`, in parallel; `O(k m d)`.
     pub fn values(&self, points: ArrayView2<f64>) -> Result<Vec<f64>, InvalidInput> {
-        check_dimensions(self.atoms.view(), points)?;
-        let cones = PointwiseCost::Lipschitz { lipschitz: self.lipschitz };
-        let cost = PointCost::new(cones, points, self.atoms.view())?;
-        let mut values =
-            lower_transform(&cost, &self.offsets, &mut Watch::new(None)).expect("nobody stops it");
-        values.iter_mut().for_each(|value| *value = value.min(self.cap));
-        Ok(values)
+        self.envelope.values(points)
     }
 
     /// `phi` at the apexes, length m; `O(m^2 d)`. At most [`Self::offsets`].
     pub fn values_at_atoms(&self) -> Vec<f64> {
-        self.values(self.atoms.view()).expect("the atoms have passed the same checks")
+        self.values(self.atoms()).expect("the atoms have passed the same checks")
     }
 
     /// `phi` and its gradient at one `point` of finite coordinates.
@@ -104,31 +93,16 @@ impl LipschitzPotential {
         &self,
         point: ArrayView1<f64>,
     ) -> Result<(f64, PotentialGradient), InvalidInput> {
-        check_points("point", point.insert_axis(ndarray::Axis(0)))?;
-        if point.len() != self.atoms.ncols() {
-            let allowed = format!("dimension {}", self.atoms.ncols());
-            return Err(InvalidInput::new("point", format!("dimension {}", point.len()), allowed));
-        }
-        let (mut lowest, mut runner_up, mut cone, mut radius) = (self.cap, f64::INFINITY, None, 0.0);
-        for (j, (atom, psi)) in self.atoms.outer_iter().zip(&self.offsets).enumerate() {
-            let r = distance(point, atom);
-            let height = self.lipschitz * r + psi;
-            if height < lowest {
-                (runner_up, lowest, cone, radius) = (lowest, height, Some(j), r);
-            } else {
-                runner_up = runner_up.min(height);
-            }
-        }
-        let gradient = match cone {
-            Some(j) if radius > 0.0 => (&point - &self.atoms.row(j)) * (self.lipschitz / radius),
-            _ => Array1::zeros(point.len()),
-        };
-        Ok((lowest, PotentialGradient { gradient, cone, margin: runner_up - lowest }))
+        self.envelope.value_and_gradient(point)
     }
-}
 
-pub(crate) fn distance(x: ArrayView1<f64>, y: ArrayView1<f64>) -> f64 {
-    x.iter().zip(y).map(|(x, y)| (x - y) * (x - y)).sum::<f64>().sqrt()
+    /// `phi` (length k) and its gradients `(k, d)` at `points` `(k, d)`, in parallel.
+    pub fn values_and_gradients(
+        &self,
+        points: ArrayView2<f64>,
+    ) -> Result<(Vec<f64>, Array2<f64>), InvalidInput> {
+        self.envelope.values_and_gradients(points)
+    }
 }
 
 #[cfg(test)]
@@ -139,6 +113,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::transport::potential::distance;
 
     fn two_cones() -> LipschitzPotential {
         LipschitzPotential::new(2.0, array![[0.0], [3.0]].view(), vec![0.0, 1.0], f64::INFINITY).unwrap()

@@ -11,6 +11,7 @@ use super::potential::LipschitzPotential;
 use crate::certificate::{Certified, Sign};
 use crate::measure::{Measure, check_dimensions};
 use crate::options::{Options, SingularMass};
+use crate::rigorous;
 use crate::specification::{DivergenceKind, InvalidInput};
 use crate::transport::certificate::{SparsePlan, lower_transform};
 use crate::transport::semi_relaxed::{Problem, checked_weights};
@@ -46,6 +47,9 @@ pub(crate) fn regularised_transport(
 ) -> Result<Certified<RegularisedTransport>, InvalidInput> {
     options.check()?;
     let generator = Generator::new(kind)?;
+    if options.rigorous {
+        rigorous::check(kind)?;
+    }
     check_dimensions(model.points(), data.points())?;
     // Atoms without weight are no part of the measure Q.
     let support: Vec<usize> = (0..data.len()).filter(|&j| data.weights()[j] > 0.0).collect();
@@ -79,7 +83,10 @@ fn solve(
     }
     let p = checked_weights("model weights", model.weights(), model.len())?;
     let q = checked_weights("data weights", &q, q.len())?;
-    let problem = Problem { cost: cost.as_ref(), p: &p, q: &q, generator, options };
+    let mut given: Vec<f64> = support.iter().map(|&j| data.given_weights()[j]).collect();
+    given.extend(stays.then_some(0.0));
+    let given = [model.given_weights(), given.as_slice()];
+    let problem = Problem { cost: cost.as_ref(), p: &p, q: &q, given, generator, options };
     let solved = problem.solve_and_certify(Sign::NonNegative, &mut watch);
 
     let cap = if stays { generator.recession_slope() } else { f64::INFINITY };
@@ -148,5 +155,8 @@ impl GroundCost for WithStaying {
     }
     fn rounding(&self) -> f64 {
         self.inner.rounding()
+    }
+    fn enclosure(&self) -> (f64, f64) {
+        self.inner.enclosure()
     }
 }

@@ -6,10 +6,10 @@ use super::{CombinedProximal, combined_proximal};
 use crate::certificate::Bounds;
 use crate::divergence::exact::probability_weights;
 use crate::divergence::lipschitz::{Divergence, LipschitzRegularisedDivergence};
-use crate::divergence::potential::distance;
 use crate::measure::Measure;
 use crate::options::Options;
 use crate::specification::{DivergenceKind, InvalidInput, ProximalParameters};
+use crate::transport::potential::distance;
 
 /// `J(flow) - J*` between two bounds, with both terms.
 #[derive(Debug, Clone)]
@@ -33,6 +33,20 @@ pub struct OptimalityGap {
 ///
 /// Weights of the samples default to uniform. Refused: fewer than two times, coordinates that are not finite, and what
 /// [`combined_proximal`] refuses. The observer sees the flow's terminal cost first, then the optimum.
+///
+/// ```
+/// use ndarray::array;
+/// use proxflow_reference::proximal::optimality_gap;
+/// use proxflow_reference::{DivergenceKind, Measure, Options, ProximalParameters};
+/// let data = Measure::uniform(array![[1.0]])?;
+/// let parameters = ProximalParameters::new(9.0, 1.0, 1.0)?;
+/// let detour = array![[[0.0]], [[2.0]], [[1.0]]]; // (N + 1, n, d)
+/// let kind = DivergenceKind::KullbackLeibler;
+/// let gap = optimality_gap(detour.view(), None, &data, kind, parameters, &Options::new())?;
+/// // sum_k |x_{k+1} - x_k|^2 / (2h) = 4 + 1 against 1/2.
+/// assert!((gap.lower - 4.5).abs() < 1e-12 && (gap.upper - 4.5).abs() < 1e-12);
+/// # Ok::<(), proxflow_reference::InvalidInput>(())
+/// ```
 pub fn optimality_gap(
     trajectories: ArrayView3<f64>,
     weights: Option<&[f64]>,

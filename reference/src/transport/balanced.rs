@@ -7,7 +7,7 @@
 
 use std::time::Instant;
 
-use super::basis::Basis;
+use super::basis::{Basis, greedy_tree};
 use super::certificate::{SparsePlan, compensated_sum, largest_charged, lower_transform, rounding_of_sums};
 use super::cost::GroundCost;
 use super::forbidden;
@@ -15,8 +15,10 @@ use super::pricing::{self, Pricer, Shortlist};
 use super::semi_relaxed::checked_weights;
 use super::start::{self, SHORTLIST};
 use crate::certificate::{Bounds, Certified, Sign, Termination, gated};
+use crate::gradient;
 use crate::observer::{Progress, Stopped, Watch};
 use crate::options::Options;
+use crate::rigorous;
 use crate::specification::InvalidInput;
 
 /// Gap relative to `sum_i p_i |phi_i| + sum_j q_j |psi_j|` that counts as converged: rounding of the dual sums.
@@ -35,6 +37,16 @@ pub struct BalancedPlan {
     pub passes: usize,
     /// Arcs pivoted in.
     pub iterations: usize,
+}
+
+impl BalancedPlan {
+    /// The derivatives of the value in the weights `p` and `q` (see [`crate::gradient`]); in the cost it is the plan.
+    pub fn weight_gradients(&self, p: &[f64], q: &[f64]) -> Result<(Vec<f64>, Vec<f64>), InvalidInput> {
+        let p = checked_weights("source weights", p, self.source_potential.len())?;
+        let q = checked_weights("target weights", q, self.target_potential.len())?;
+        let in_q = self.target_potential.iter().map(|psi| -psi);
+        Ok((gradient::centred(self.source_potential.iter().copied(), &p), gradient::centred(in_q, &q)))
+    }
 }
 
 /// Solution and certificate of balanced transport: lower bound `sum_i p_i phi_i - sum_j q_j psi_j`, upper bound `<c, G>`.
@@ -66,20 +78,23 @@ pub fn balanced_transport(
     options: &Options<'_>,
 ) -> Result<BalancedTransport, InvalidInput> {
     options.check()?;
-    options.in_pool(|| solve_balanced(cost, p, q, options, &mut options.watch(), Sign::Any))?
+    options.in_pool(|| solve_balanced(cost, [p, q], [p, q], options, &mut options.watch(), Sign::Any))?
 }
 
 pub(super) fn solve_balanced(
     cost: &dyn GroundCost,
-    p: &[f64],
-    q: &[f64],
+    [p, q]: [&[f64]; 2],
+    given: [&[f64]; 2],
     options: &Options<'_>,
     watch: &mut Watch<'_>,
     sign: Sign,
 ) -> Result<BalancedTransport, InvalidInput> {
     let p = checked_weights("source weights", p, cost.sources())?;
     let q = checked_weights("target weights", q, cost.targets())?;
-    let problem = Problem { cost, p: &p, q: &q, options };
+    let problem = Problem { cost, p: &p, q: &q, given, options };
+    if cost.forbids() && options.rigorous {
+        return Err(InvalidInput::new("rigorous", "with forbidden pairs", "finite costs"));
+    }
     if cost.forbids() {
         forbidden::solve(&problem, watch)
     } else {
@@ -92,6 +107,8 @@ pub(super) struct Problem<'a> {
     pub(super) cost: &'a dyn GroundCost,
     pub(super) p: &'a [f64],
     pub(super) q: &'a [f64],
+    /// Both weights before they were divided by their sums.
+    pub(super) given: [&'a [f64]; 2],
     pub(super) options: &'a Options<'a>,
 }
 
@@ -121,11 +138,12 @@ impl Problem<'_> {
     /// The network simplex method, started from the solution of the thinned problem. Stopped before there is a tree, it has
     /// nothing to return.
     fn solve(&self, watch: &mut Watch<'_>) -> Result<Solved, Stopped> {
-        let Self { cost, p, q, options } = *self;
+        let Self { cost, p, q, options, .. } = *self;
         let psi = match start::thin(cost, p, q, watch)? {
             None => vec![0.0; q.len()],
             Some(thinned) => {
-                let coarse = Problem { cost: &thinned.cost, p: &thinned.p, q: &thinned.q, options };
+                let (p, q) = (thinned.p.as_slice(), thinned.q.as_slice());
+                let coarse = Problem { cost: &thinned.cost, p, q, given: [p, q], options };
                 let coarse = coarse.solve(watch)?;
                 if coarse.termination == Termination::Cancelled {
                     return Err(Stopped);
@@ -192,7 +210,8 @@ impl Problem<'_> {
             }
         }
         let phi = lower_transform(cost, &psi, watch)?;
-        Ok(self.certificate(solved, phi, psi, sign, clock))
+        let found = self.certificate(solved, phi, psi, sign, clock);
+        if self.options.rigorous { self.rigorously(found, sign, watch) } else { Ok(found) }
     }
 
     /// After a stop: the plan at hand bounds from above, the last complete pass from below.
@@ -269,6 +288,20 @@ impl Problem<'_> {
         }
     }
 
+    /// The same solution with outward-rounded bounds.
+    fn rigorously(
+        &self,
+        mut found: BalancedTransport,
+        sign: Sign,
+        watch: &mut Watch<'_>,
+    ) -> Result<BalancedTransport, Stopped> {
+        let data = rigorous::Data { cost: self.cost, p: self.given[0], q: self.given[1] };
+        let bounds = rigorous::balanced(&data, &found.plan, &found.target_potential, watch)?;
+        let (bounds, termination) = gated(bounds, 0.0, sign, found.termination);
+        (found.lower, found.upper, found.termination) = (bounds.lower, bounds.upper, termination);
+        Ok(found)
+    }
+
     fn rounding(&self, plan: &SparsePlan, scale: f64) -> f64 {
         let paid = |&(i, j, mass): &(u32, u32, f64)| mass * self.cost.entry(i as usize, j as usize).abs();
         rounding_of_sums(self.cost, plan.iter().map(paid).sum(), scale, self.p.len() + self.q.len())
@@ -309,70 +342,4 @@ fn exhaust(
             return Ok(pivots);
         }
     }
-}
-
-/// A spanning tree `(i, j, c_ij, mass)`, cheap at the potentials `psi`: arcs of the shortlists by reduced cost, then
-/// whatever is left in order. Masses are compared as if every source had an infinitesimal more and the last target took
-/// it all (Orden's perturbation, second component): then no arc of the tree is empty and every arc exhausts exactly one
-/// of its ends, which makes the tree strongly feasible with the last target as its root.
-fn greedy_tree(
-    cost: &dyn GroundCost,
-    p: &[f64],
-    q: &[f64],
-    psi: &[f64],
-    watch: &mut Watch<'_>,
-) -> Result<Vec<(u32, u32, f64, f64)>, Stopped> {
-    let reachable: Vec<f64> =
-        psi.iter().zip(q).map(|(psi, q)| if *q > 0.0 { *psi } else { f64::INFINITY }).collect();
-    let mut pricer = Pricer::new(cost, p, SHORTLIST);
-    let mut candidates: Vec<(f64, u32, u32)> = Vec::new();
-    for (i, list) in pricer.pass(&reachable, watch)?.iter().enumerate() {
-        candidates
-            .extend(list.entries.iter().map(|&(j, c)| (c + reachable[j as usize] - list.least, i as u32, j)));
-    }
-    candidates.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then((a.1, a.2).cmp(&(b.1, b.2))));
-
-    let sources: Vec<u32> = (0..p.len() as u32).filter(|&i| p[i as usize] > 0.0).collect();
-    let targets: Vec<u32> = (0..q.len() as u32).filter(|&j| q[j as usize] > 0.0).collect();
-    let last = targets[targets.len() - 1];
-    let mut supply: Vec<(f64, i64)> = p.iter().map(|p| (*p, 1)).collect();
-    let mut demand: Vec<(f64, i64)> = q.iter().map(|q| (*q, 0)).collect();
-    demand[last as usize].1 = sources.len() as i64;
-    let (mut source_done, mut target_done) = (vec![false; p.len()], vec![false; q.len()]);
-    let (mut sources_left, mut targets_left) = (sources.len(), targets.len());
-    let mut tree = Vec::with_capacity(sources.len() + targets.len());
-    let mut ship = |i: u32, j: u32| {
-        let (a, b) = (i as usize, j as usize);
-        if source_done[a] || target_done[b] || sources_left + targets_left < 2 {
-            return (source_done[a], target_done[b]);
-        }
-        // The last source and the last target close only together, whatever rounding left of them.
-        let source_first = match (sources_left, targets_left) {
-            (_, 1) => true,
-            (1, _) => false,
-            _ => supply[a] < demand[b],
-        };
-        let mass = if source_first { supply[a] } else { demand[b] };
-        tree.push((i, j, cost.entry(a, b), mass.0.max(0.0)));
-        supply[a] = (supply[a].0 - mass.0, supply[a].1 - mass.1);
-        demand[b] = (demand[b].0 - mass.0, demand[b].1 - mass.1);
-        if source_first {
-            source_done[a] = true;
-            sources_left -= 1;
-        } else {
-            target_done[b] = true;
-            targets_left -= 1;
-        }
-        (source_done[a], target_done[b])
-    };
-    for &(_, i, j) in &candidates {
-        ship(i, j);
-    }
-    let (mut s, mut t) = (0, 0);
-    while s < sources.len() && t < targets.len() {
-        let (source_done, target_done) = ship(sources[s], targets[t]);
-        s += usize::from(source_done);
-        t += usize::from(target_done && !source_done);
-    }
-    Ok(tree)
 }

@@ -1,7 +1,77 @@
 //! The spanning tree of the network simplex method: arcs with their masses, potentials tight along them.
 
 use super::certificate::SparsePlan;
+use super::cost::GroundCost;
 use super::links::{Links, NONE};
+use super::pricing::Pricer;
+use super::start::SHORTLIST;
+use crate::observer::{Stopped, Watch};
+
+/// A spanning tree `(i, j, c_ij, mass)`, cheap at the potentials `psi`: arcs of the shortlists by reduced cost, then
+/// whatever is left in order. Masses are compared as if every source had an infinitesimal more and the last target took
+/// it all (Orden's perturbation, second component): then no arc of the tree is empty and every arc exhausts exactly one
+/// of its ends, which makes the tree strongly feasible with the last target as its root.
+pub(super) fn greedy_tree(
+    cost: &dyn GroundCost,
+    p: &[f64],
+    q: &[f64],
+    psi: &[f64],
+    watch: &mut Watch<'_>,
+) -> Result<Vec<(u32, u32, f64, f64)>, Stopped> {
+    let reachable: Vec<f64> =
+        psi.iter().zip(q).map(|(psi, q)| if *q > 0.0 { *psi } else { f64::INFINITY }).collect();
+    let mut pricer = Pricer::new(cost, p, SHORTLIST);
+    let mut candidates: Vec<(f64, u32, u32)> = Vec::new();
+    for (i, list) in pricer.pass(&reachable, watch)?.iter().enumerate() {
+        candidates
+            .extend(list.entries.iter().map(|&(j, c)| (c + reachable[j as usize] - list.least, i as u32, j)));
+    }
+    candidates.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+
+    let sources: Vec<u32> = (0..p.len() as u32).filter(|&i| p[i as usize] > 0.0).collect();
+    let targets: Vec<u32> = (0..q.len() as u32).filter(|&j| q[j as usize] > 0.0).collect();
+    let last = targets[targets.len() - 1];
+    let mut supply: Vec<(f64, i64)> = p.iter().map(|p| (*p, 1)).collect();
+    let mut demand: Vec<(f64, i64)> = q.iter().map(|q| (*q, 0)).collect();
+    demand[last as usize].1 = sources.len() as i64;
+    let (mut source_done, mut target_done) = (vec![false; p.len()], vec![false; q.len()]);
+    let (mut sources_left, mut targets_left) = (sources.len(), targets.len());
+    let mut tree = Vec::with_capacity(sources.len() + targets.len());
+    let mut ship = |i: u32, j: u32| {
+        let (a, b) = (i as usize, j as usize);
+        if source_done[a] || target_done[b] || sources_left + targets_left < 2 {
+            return (source_done[a], target_done[b]);
+        }
+        // The last source and the last target close only together, whatever rounding left of them.
+        let source_first = match (sources_left, targets_left) {
+            (_, 1) => true,
+            (1, _) => false,
+            _ => supply[a] < demand[b],
+        };
+        let mass = if source_first { supply[a] } else { demand[b] };
+        tree.push((i, j, cost.entry(a, b), mass.0.max(0.0)));
+        supply[a] = (supply[a].0 - mass.0, supply[a].1 - mass.1);
+        demand[b] = (demand[b].0 - mass.0, demand[b].1 - mass.1);
+        if source_first {
+            source_done[a] = true;
+            sources_left -= 1;
+        } else {
+            target_done[b] = true;
+            targets_left -= 1;
+        }
+        (source_done[a], target_done[b])
+    };
+    for &(_, i, j) in &candidates {
+        ship(i, j);
+    }
+    let (mut s, mut t) = (0, 0);
+    while s < sources.len() && t < targets.len() {
+        let (source_done, target_done) = ship(sources[s], targets[t]);
+        s += usize::from(source_done);
+        t += usize::from(target_done && !source_done);
+    }
+    Ok(tree)
+}
 
 /// A spanning tree over the sources `0..n` and targets `n..n+m` that carry mass.
 pub(super) struct Basis {

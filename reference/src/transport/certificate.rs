@@ -26,6 +26,21 @@ pub struct DualValue {
 }
 
 /// Evaluates the dual at any finite `psi` (length m).
+///
+/// ```
+/// use ndarray::array;
+/// use proxflow_reference::DivergenceKind;
+/// use proxflow_reference::divergence::Generator;
+/// use proxflow_reference::transport::DenseCost;
+/// use proxflow_reference::transport::certificate::{dual_value, primal_value};
+/// let cost = DenseCost::new(array![[0.0, 1.0]])?;
+/// let kl = Generator::new(DivergenceKind::KullbackLeibler)?;
+/// // Any potential bounds from below, any plan from above.
+/// let lower = dual_value(&cost, &[1.0], &[0.5, 0.5], &kl, &[0.0, 0.0]).lower;
+/// let plan = primal_value(&cost, &[0.5, 0.5], &kl, &vec![(0, 0, 1.0)]);
+/// assert!(lower <= plan.transport + plan.divergence);
+/// # Ok::<(), proxflow_reference::InvalidInput>(())
+/// ```
 pub fn dual_value(
     cost: &dyn GroundCost,
     p: &[f64],

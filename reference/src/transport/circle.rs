@@ -20,6 +20,12 @@ fn wrapped(places: &[f64], period: f64) -> Result<Vec<f64>, InvalidInput> {
 
 /// `W1` on the circle of the given circumference; places are taken modulo `period`.
 /// Errors: `period`, lengths, non-finite places, weights that are not probabilities.
+///
+/// ```
+/// use proxflow_reference::transport::circle::w1_circle;
+/// assert!((w1_circle(1.0, &[0.05], &[1.0], &[0.95], &[1.0])? - 0.1).abs() < 1e-15);
+/// # Ok::<(), proxflow_reference::InvalidInput>(())
+/// ```
 pub fn w1_circle(period: f64, x: &[f64], p: &[f64], y: &[f64], q: &[f64]) -> Result<f64, InvalidInput> {
     let sources = sorted_atoms("x", &wrapped(x, period)?, p)?;
     let targets = sorted_atoms("y", &wrapped(y, period)?, q)?;
@@ -45,6 +51,12 @@ pub fn w1_circle(period: f64, x: &[f64], p: &[f64], y: &[f64], q: &[f64]) -> Res
 }
 
 /// `W2` on the circle of the given circumference; places are taken modulo `period`. Errors as in [`w1_circle`].
+///
+/// ```
+/// use proxflow_reference::transport::circle::w2_circle;
+/// assert!((w2_circle(1.0, &[0.05], &[1.0], &[0.95], &[1.0])? - 0.1).abs() < 1e-9);
+/// # Ok::<(), proxflow_reference::InvalidInput>(())
+/// ```
 pub fn w2_circle(period: f64, x: &[f64], p: &[f64], y: &[f64], q: &[f64]) -> Result<f64, InvalidInput> {
     let sources = sorted_atoms("x", &wrapped(x, period)?, p)?;
     let targets = sorted_atoms("y", &wrapped(y, period)?, q)?;

@@ -28,6 +28,8 @@ pub(super) fn solve(problem: &Problem<'_>, watch: &mut Watch<'_>) -> Result<Bala
         DenseCost::new(matrix.mapv(|c| if c.is_finite() { allowed(c) } else { price }))
     };
     let count = |c: f64| f64::from(u8::from(c == f64::INFINITY));
+    // Where no pair is allowed at all, any price will do to find that out.
+    let (low, high) = if high >= low { (low, high) } else { (0.0, 0.0) };
     let spread = if high > low { high - low } else { 1.0 };
     let enough = 2.0 * PRICE * (problem.p.len() + problem.q.len()) as f64;
     let mut factor = PRICE;

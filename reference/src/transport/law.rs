@@ -25,7 +25,7 @@ impl<'a> TargetLaw<'a> {
 
     /// `psi_j` of a target without mass: the marginal price `f'(0)` of its first bit of mass, `f'(inf)` where `q_j = 0`.
     pub(super) fn idle_potential(&self, j: usize) -> f64 {
-        if self.q[j] > 0.0 { self.generator.derivative(0.0) } else { self.generator.recession_slope() }
+        if self.q[j] > 0.0 { self.generator.idle_slope() } else { self.generator.recession_slope() }
     }
 
     /// Whether the targets with `q_j > 0` attract mass at every finite potential (`f'(0) = -inf`).

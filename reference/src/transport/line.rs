@@ -29,6 +29,13 @@ pub(super) fn sorted_atoms(
 
 /// The monotone plan `(i, j, mass)` between `sum_i p_i delta_{x_i}` and `sum_j q_j delta_{y_j}`, by increasing place.
 /// Errors: lengths, non-finite places, weights that are not probabilities.
+///
+/// ```
+/// use proxflow_reference::transport::line::monotone_plan;
+/// let plan = monotone_plan(&[1.0, 0.0], &[0.5, 0.5], &[5.0, 2.0], &[0.5, 0.5])?;
+/// assert_eq!(plan, [(1, 1, 0.5), (0, 0, 0.5)]);
+/// # Ok::<(), proxflow_reference::InvalidInput>(())
+/// ```
 pub fn monotone_plan(x: &[f64], p: &[f64], y: &[f64], q: &[f64]) -> Result<SparsePlan, InvalidInput> {
     let (sources, targets) = (sorted_atoms("x", x, p)?, sorted_atoms("y", y, q)?);
     let (mut s, mut t) = (0, 0);
@@ -56,12 +63,24 @@ pub fn monotone_plan(x: &[f64], p: &[f64], y: &[f64], q: &[f64]) -> Result<Spars
 }
 
 /// `W1` on the line.
+///
+/// ```
+/// use proxflow_reference::transport::line::w1_line;
+/// assert_eq!(w1_line(&[0.0, 1.0], &[0.5, 0.5], &[2.0], &[1.0])?, 1.5);
+/// # Ok::<(), proxflow_reference::InvalidInput>(())
+/// ```
 pub fn w1_line(x: &[f64], p: &[f64], y: &[f64], q: &[f64]) -> Result<f64, InvalidInput> {
     let plan = monotone_plan(x, p, y, q)?;
     Ok(compensated_sum(plan.iter().map(|&(i, j, mass)| mass * (x[i as usize] - y[j as usize]).abs())))
 }
 
 /// `W2` on the line.
+///
+/// ```
+/// use proxflow_reference::transport::line::w2_line;
+/// assert_eq!(w2_line(&[0.0, 1.0], &[0.5, 0.5], &[3.0, 4.0], &[0.5, 0.5])?, 3.0);
+/// # Ok::<(), proxflow_reference::InvalidInput>(())
+/// ```
 pub fn w2_line(x: &[f64], p: &[f64], y: &[f64], q: &[f64]) -> Result<f64, InvalidInput> {
     let plan = monotone_plan(x, p, y, q)?;
     Ok(compensated_sum(plan.iter().map(|&(i, j, mass)| mass * (x[i as usize] - y[j as usize]).powi(2)))

@@ -15,6 +15,7 @@ mod forest;
 mod law;
 pub mod line;
 mod links;
+pub(crate) mod potential;
 mod pricing;
 pub mod semi_relaxed;
 mod start;
@@ -22,6 +23,7 @@ pub mod wasserstein;
 
 pub use balanced::{BalancedPlan, BalancedTransport, balanced_transport};
 pub use cost::{DenseCost, GroundCost, PointCost, PointwiseCost};
+pub use potential::{PotentialGradient, TransportPotential};
 pub use semi_relaxed::{SemiRelaxedPlan, SemiRelaxedTransport, semi_relaxed_transport};
 pub use wasserstein::{Order, WassersteinDistance, WassersteinPlan, wasserstein};
 

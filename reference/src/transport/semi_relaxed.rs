@@ -18,9 +18,11 @@ use super::pricing::{self, Pricer, Shortlist};
 use super::start;
 use crate::certificate::{Bounds, Certified, Sign, Termination, gated};
 use crate::divergence::{Generator, generalised_cumulant};
+use crate::gradient;
 use crate::measure;
 use crate::observer::{Progress, Stopped, Watch};
 use crate::options::Options;
+use crate::rigorous;
 use crate::specification::{DivergenceKind, InvalidInput};
 
 /// The optimisers of semi-relaxed transport.
@@ -43,6 +45,24 @@ pub struct SemiRelaxedPlan {
     pub passes: usize,
     /// Arcs pivoted in.
     pub iterations: usize,
+}
+
+impl SemiRelaxedPlan {
+    /// The derivatives of the value in the weights `p` and `q` (see [`crate::gradient`]); in the cost it is the plan.
+    pub fn weight_gradients(
+        &self,
+        p: &[f64],
+        q: &[f64],
+        kind: DivergenceKind,
+    ) -> Result<(Vec<f64>, Vec<f64>), InvalidInput> {
+        let generator = Generator::new(kind)?;
+        let p = checked_weights("source weights", p, self.source_potential.len())?;
+        let q = checked_weights("target weights", q, self.potential.len())?;
+        let shift = generalised_cumulant(&generator, &self.potential, &q).shift;
+        let heights: Vec<f64> = self.potential.iter().map(|psi| psi - shift).collect();
+        let in_p = gradient::centred(self.source_potential.iter().copied(), &p);
+        Ok((in_p, gradient::in_priced_weights(&generator, &heights, &q)))
+    }
 }
 
 /// Masses are known to eps of themselves, so that divergences are known to a multiple of its square where they vanish.
@@ -79,10 +99,14 @@ pub fn semi_relaxed_transport(
     if cost.forbids() {
         return Err(InvalidInput::new("cost", f64::INFINITY, "finite"));
     }
+    let given = [p, q];
     let p = checked_weights("source weights", p, cost.sources())?;
     let q = checked_weights("target weights", q, cost.targets())?;
     let generator = Generator::new(kind)?;
-    let problem = Problem { cost, p: &p, q: &q, generator: &generator, options };
+    if options.rigorous {
+        rigorous::check(kind)?;
+    }
+    let problem = Problem { cost, p: &p, q: &q, given, generator: &generator, options };
     options.in_pool(|| problem.solve_and_certify(Sign::Any, &mut options.watch()))
 }
 
@@ -93,6 +117,8 @@ pub(crate) struct Problem<'a> {
     pub p: &'a [f64],
     /// Sum 1.
     pub q: &'a [f64],
+    /// Both weights before they were divided by their sums.
+    pub given: [&'a [f64]; 2],
     pub generator: &'a Generator,
     pub options: &'a Options<'a>,
 }
@@ -123,7 +149,7 @@ impl<'a> Problem<'a> {
     /// The active-set method, started from the solution of the thinned problem. Stopped before there is a plan, it has
     /// nothing to return.
     fn solve(&self, watch: &mut Watch<'_>) -> Result<Solved<'a>, Stopped> {
-        let Self { cost, p, q, generator, options } = *self;
+        let Self { cost, p, q, generator, options, .. } = *self;
         let law = TargetLaw::new(generator, q);
         let mut forest = Forest::new(p, &law, q.len());
         let psi = self.starting_potential(watch)?;
@@ -144,8 +170,12 @@ impl<'a> Problem<'a> {
         state: &mut Progress,
         watch: &mut Watch<'_>,
     ) -> Result<Termination, Stopped> {
-        let finite = forest.phi().iter().chain(forest.psi()).filter(|v| v.is_finite());
+        // Idle targets wait at a price that says nothing about the size of the potentials.
+        let psi = forest.psi().iter().enumerate().filter(|(j, _)| !forest.is_idle(*j)).map(|(_, psi)| psi);
+        let finite = forest.phi().iter().chain(psi).filter(|v| v.is_finite());
         let scale = finite.fold(1.0_f64, |a, v| a.max(v.abs()));
+        // Ordinary problems take a few pivots for each atom; where rounding lets arcs come and go, this ends it.
+        let limit = 100_000 + 1000 * (self.p.len() + self.q.len());
         forest.settle_all(law);
         self.grow_on_idle_targets(forest, law, watch)?;
         loop {
@@ -158,7 +188,7 @@ impl<'a> Problem<'a> {
             if state.gap_estimate <= 0.1 * self.options.tolerance {
                 return Ok(Termination::Converged);
             }
-            if state.passes >= self.options.maximum_passes {
+            if state.passes >= self.options.maximum_passes || state.pivots >= limit {
                 return Ok(Termination::IterationLimit);
             }
             // Potentials carry a rounding error of a few eps of the largest one; smaller reduced costs mean nothing.
@@ -172,9 +202,10 @@ impl<'a> Problem<'a> {
 
     /// Potentials of the thinned problem extended to all targets; zero when there is little to thin.
     fn starting_potential(&self, watch: &mut Watch<'_>) -> Result<Vec<f64>, Stopped> {
-        let Self { cost, p, q, generator, options } = *self;
+        let Self { cost, p, q, generator, options, .. } = *self;
         let Some(thinned) = start::thin(cost, p, q, watch)? else { return Ok(vec![0.0; q.len()]) };
-        let coarse = Problem { cost: &thinned.cost, p: &thinned.p, q: &thinned.q, generator, options };
+        let (p, q) = (thinned.p.as_slice(), thinned.q.as_slice());
+        let coarse = Problem { cost: &thinned.cost, p, q, given: [p, q], generator, options };
         let coarse = coarse.solve(watch)?;
         if coarse.termination == Termination::Cancelled {
             return Err(Stopped);
@@ -212,7 +243,7 @@ impl<'a> Problem<'a> {
         watch: &mut Watch<'_>,
         clock: Instant,
     ) -> Result<SemiRelaxedTransport, Stopped> {
-        let Self { cost, p, q, generator, options } = *self;
+        let Self { cost, p, q, given, generator, options } = *self;
         let forest = &solved.forest;
         let mut plan = forest.arcs();
         certificate::renormalise_rows(&mut plan, p);
@@ -227,10 +258,15 @@ impl<'a> Problem<'a> {
             }
         }
         let dual = certificate::dual_value_watched(cost, p, q, generator, &potential, watch)?;
-        let upper = primal.transport + primal.divergence;
+        let mut bounds = Bounds { lower: dual.lower, upper: primal.transport + primal.divergence };
+        if options.rigorous {
+            let nu = generalised_cumulant(generator, &potential, q).shift;
+            let data = rigorous::Data { cost, p: given[0], q: given[1] };
+            bounds = rigorous::semi_relaxed(&data, generator, &plan, &potential, nu, watch)?;
+        }
         let termination = match solved.termination {
             Termination::IterationLimit => Termination::IterationLimit,
-            _ if upper - dual.lower <= options.tolerance * (1.0 + upper.abs()) => Termination::Converged,
+            _ if bounds.gap() <= options.tolerance * (1.0 + bounds.upper.abs()) => Termination::Converged,
             _ => Termination::Stalled,
         };
         let scale = ROUNDED_MASSES
@@ -238,7 +274,8 @@ impl<'a> Problem<'a> {
             + certificate::largest_charged(&dual.source_potential, p)
             + certificate::largest_charged(&potential, q);
         let rounding = certificate::rounding_of_sums(cost, primal.transport_scale, scale, p.len() + q.len());
-        let (bounds, termination) = gated(Bounds { lower: dual.lower, upper }, rounding, sign, termination);
+        let rounding = if options.rigorous { 0.0 } else { rounding };
+        let (bounds, termination) = gated(bounds, rounding, sign, termination);
         let unless_failed = |value: f64| if bounds.is_finite() { value } else { f64::NAN };
         let solution = SemiRelaxedPlan {
             plan,
@@ -342,7 +379,7 @@ fn exhaust(
                 pivots += 1;
             }
         }
-        if pivots == before {
+        if pivots == before || pivots >= 100_000 + 1000 * lists.len() {
             return Ok(pivots);
         }
     }

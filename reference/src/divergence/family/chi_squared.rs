@@ -24,6 +24,9 @@ impl Family for ChiSquared {
     fn conjugate_second_derivative(&self, s: f64) -> f64 {
         if s < 0.0 { 0.0 } else { 1.0 }
     }
+    fn far_perspective(&self, m: f64, q: f64) -> f64 {
+        0.5 * (m * (m / q) - q)
+    }
     fn recession_slope(&self) -> f64 {
         f64::INFINITY
     }

@@ -23,6 +23,9 @@ impl Family for KullbackLeibler {
     fn conjugate_second_derivative(&self, s: f64) -> f64 {
         (s - 1.0).exp()
     }
+    fn far_perspective(&self, m: f64, q: f64) -> f64 {
+        m * (m.ln() - q.ln())
+    }
     fn recession_slope(&self) -> f64 {
         f64::INFINITY
     }

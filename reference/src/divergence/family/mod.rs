@@ -7,7 +7,7 @@ mod kullback_leibler;
 mod reverse_kullback_leibler;
 mod squared_hellinger;
 
-pub(crate) use alpha::Alpha;
+pub(crate) use alpha::{Alpha, is_centred};
 pub(crate) use chi_squared::ChiSquared;
 pub(crate) use jensen_shannon::JensenShannon;
 pub(crate) use kullback_leibler::KullbackLeibler;
@@ -33,4 +33,13 @@ pub(crate) trait Family {
     fn conjugate_second_derivative(&self, s: f64) -> f64;
     /// `f'(inf) = lim f(x)/x`.
     fn recession_slope(&self) -> f64;
+    /// The slope at which the first bit of mass arrives: `f'(0)`, or where that is out of all proportion `f'` of a ratio next
+    /// to the smallest number.
+    fn idle_slope(&self) -> f64 {
+        self.derivative(0.0)
+    }
+    /// `q f(m/q)` for `m, q > 0` where the ratio or its value overflows.
+    fn far_perspective(&self, m: f64, _q: f64) -> f64 {
+        m * self.recession_slope()
+    }
 }

@@ -23,6 +23,9 @@ impl Family for ReverseKullbackLeibler {
     fn conjugate_second_derivative(&self, s: f64) -> f64 {
         1.0 / (s * s)
     }
+    fn far_perspective(&self, m: f64, q: f64) -> f64 {
+        q * (q.ln() - m.ln())
+    }
     fn recession_slope(&self) -> f64 {
         0.0
     }
