@@ -6,7 +6,8 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use crate::command::{Failure, write_atomically};
-use proxflow_io::plot::axis::{TickedRange, label, linear_ticks, logarithmic_ticks};
+use proxflow_io::number::brief;
+use proxflow_io::plot::axis::{TickedRange, linear_ticks, logarithmic_ticks};
 use proxflow_io::plot::use_built_in_font;
 
 /// One panel: its columns with the words that name them, and how it is drawn.
@@ -157,8 +158,8 @@ impl Panel {
             .configure_mesh()
             .bold_line_style(BLACK.mix(0.12))
             .light_line_style(WHITE.mix(0.0))
-            .x_label_formatter(&|value| label(*value))
-            .y_label_formatter(&|value| label(if self.logarithmic { 10.0_f64.powf(*value) } else { *value }))
+            .x_label_formatter(&|value| brief(*value))
+            .y_label_formatter(&|value| brief(if self.logarithmic { 10.0_f64.powf(*value) } else { *value }))
             .x_desc("outer iteration")
             .draw()
             .map_err(text)?;

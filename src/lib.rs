@@ -9,7 +9,7 @@ pub mod dataset;
 pub mod picture;
 pub mod run_directory;
 
-pub use proxflow_io::array_file;
+pub use proxflow_io::array;
 
 /// Exit codes, one-line errors, outputs: [`proxflow_io::command`] and the commit of this build.
 pub mod command {

@@ -208,7 +208,7 @@ fn evaluate_and_sample_keep_their_contract() {
     let arguments =
         ["sample", "--checkpoint", checkpoint, "--count", "7", "--steps", "5", "--png", png, "--npy", npy];
     assert!(mnist(&arguments).status.success());
-    assert_eq!(proxflow::array_file::read_points(npy).unwrap().dim(), (7, 784));
+    assert_eq!(proxflow::array::read_points(&npy.into()).unwrap().dim(), (7, 784));
     assert!(image::open(png).unwrap().width() > 100);
 }
 

@@ -124,9 +124,6 @@ fn bad_input_is_one_line_and_exit_code_2() {
         broken[[3, 1, 0]] = f64::NAN;
         writer.add_array("trajectories", &broken).unwrap();
     });
-    archive(&in_folder("whole.npz"), |writer| {
-        writer.add_array("trajectories", &paths(0.0).mapv(|x| x as i64)).unwrap();
-    });
     archive(&in_folder("moved.npz"), |writer| writer.add_array("trajectories", &(paths(0.0) + 1.0)).unwrap());
     archive(&in_folder("long.npz"), |writer| {
         writer.add_array("trajectories", &paths(0.0)).unwrap();
@@ -142,8 +139,7 @@ fn bad_input_is_one_line_and_exit_code_2() {
         ("--only none --trajectories empty.npz", "trajectories"),
         ("--only none --trajectories times.npz", "trajectories: missing"),
         ("--only none --trajectories flat.npz", "shape [9, 2]"),
-        ("--only none --trajectories nan.npz", "NaN at (3, 1, 0)"),
-        ("--only none --trajectories whole.npz", "dtype '<i8'"),
+        ("--only none --trajectories nan.npz", "NaN at [3, 1, 0]"),
         ("--only none --trajectories mine.npz,moved.npz", "moved.npz"),
         ("--only none --trajectories mine.npz,long.npz", "horizon 8"),
         ("--only none --trajectories mine.npz --data data.npy", "dimension 3"),

@@ -1,7 +1,8 @@
 //! The report: one self-contained HTML page and the same content as JSON.
 
 mod page;
-pub mod plot;
+
+pub use proxflow_io::plot;
 
 use serde::Serialize;
 

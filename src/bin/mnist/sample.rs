@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ndarray::Array2;
-use proxflow::array_file;
+use proxflow::array;
 use proxflow::command::{COMMIT, Failure, write_json};
 use proxflow::picture;
 use proxflow_gpu::checkpoint::Model;
@@ -76,7 +76,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         rows.iter_mut().zip(end).for_each(|(pixel, value)| *pixel = value);
     }
     if let Some(path) = &arguments.npy {
-        array_file::write_array(path, &images.mapv(f64::from))?;
+        array::write_array(path, &images.mapv(f64::from))?;
     }
     if let Some(path) = &arguments.png {
         let shown = images.slice(ndarray::s![..arguments.count.min(PICTURE), ..]);

@@ -3,15 +3,18 @@
 mod options;
 mod subject;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use proxflow::command::{COMMIT, Failure, exit_code, parse, write_atomically, write_json};
+use proxflow::command::{
+    COMMIT, Failure, exit_code, parse, print_error, print_text, write_atomically, write_json,
+};
+use proxflow_io::output::{Outputs, require_own_report};
 use proxflow_validation::claim::Setting;
 use proxflow_validation::model;
 use proxflow_validation::report::{Provenance, Report};
-use proxflow_validation::{Outcome, Verdict, claims, document};
+use proxflow_validation::{Claim, Outcome, Verdict, claims, document};
 
 use crate::options::Arguments;
 
@@ -21,25 +24,20 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<(), Failure> {
     if arguments.list {
-        for claim in claims::all() {
-            println!("{:24} {} ({})", claim.id, claim.statement, claim.source());
-        }
-        return Ok(());
+        let line = |claim: &Claim| format!("{:24} {} ({})\n", claim.id, claim.statement, claim.source());
+        return print_text(&claims::all().iter().map(line).collect::<String>());
     }
     if let Some(path) = &arguments.document {
+        Outputs::new().output("--document", Some(path)).check()?;
         return write_atomically(path, document::markdown(&claims::all()).as_bytes());
     }
     let start = Instant::now();
     let started = utc_now();
     let chosen = chosen_claims(&arguments.only)?;
+    check_outputs(&arguments)?;
     let subject = subject::read(&arguments)?;
     if chosen.is_empty() && subject.is_none() {
         return Err(Failure::bad_input("--only", "none", "a claim, or a model to examine"));
-    }
-
-    let folder = arguments.out.parent().filter(|folder| !folder.as_os_str().is_empty());
-    if folder.is_some_and(|folder| !folder.is_dir()) {
-        return Err(Failure::bad_input("--out", arguments.out.display(), "a file in a folder that exists"));
     }
 
     let setting =
@@ -80,8 +78,9 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         indicators,
     };
     write_atomically(&arguments.out, report.to_html().map_err(Failure::Run)?.as_bytes())?;
-    let beside = arguments.out.with_file_name("report.json");
-    write_json(&beside.to_string_lossy(), &report)?;
+    if let Some(beside) = beside(&arguments) {
+        write_json(&beside.to_string_lossy(), &report)?;
+    }
     if let Some(target) = &arguments.json {
         write_json(target, &report)?;
     }
@@ -92,16 +91,48 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
+/// `report.json` beside the page; nowhere where the page goes into a device.
+fn beside(arguments: &Arguments) -> Option<PathBuf> {
+    let device = arguments.out.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir());
+    (!device).then(|| arguments.out.with_file_name("report.json"))
+}
+
+/// Refuses, before the work, outputs that cannot be written or would replace an input or another command's report.
+fn check_outputs(arguments: &Arguments) -> Result<(), Failure> {
+    let folder = arguments.out.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if folder.is_some_and(|folder| !folder.is_dir()) {
+        return Err(Failure::bad_input("--out", arguments.out.display(), "a file in a folder that exists"));
+    }
+    let mut outputs = Outputs::new().input("--checkpoint", arguments.checkpoint.as_deref());
+    for path in &arguments.trajectories {
+        outputs = outputs.input("--trajectories", Some(&path.file));
+    }
+    let beside = beside(arguments);
+    let told = arguments.json.as_deref().map(PathBuf::from) == beside;
+    outputs = outputs
+        .input("--data", arguments.data.as_ref().map(|path| path.file.as_path()))
+        .input("--source", Some(Path::new(&arguments.source)).filter(|path| path.is_file()))
+        .output("--out", Some(&arguments.out))
+        .json(arguments.json.as_deref());
+    let Some(beside) = beside.filter(|_| !told) else { return outputs.check() };
+    outputs.output("report.json beside --out", Some(&beside)).check()?;
+    require_own_report(
+        &beside,
+        &["provenance", "claims", "model"],
+        "--out in a folder of its own, or --json with this name",
+    )
+}
+
 fn print_line(outcome: &Outcome) {
     let verdict = match &outcome.verdict {
         Verdict::Holds => "holds".to_owned(),
         Verdict::Fails(reason) => format!("FAILS: {reason}"),
         Verdict::NotApplicable(reason) => format!("not applicable: {reason}"),
     };
-    eprintln!("{:28} {:6.1} s  {verdict}", outcome.id, outcome.seconds);
+    print_error(&format!("{:28} {:6.1} s  {verdict}", outcome.id, outcome.seconds));
 }
 
-fn chosen_claims(only: &[String]) -> Result<Vec<proxflow_validation::Claim>, Failure> {
+fn chosen_claims(only: &[String]) -> Result<Vec<Claim>, Failure> {
     if only.is_empty() {
         return Ok(claims::all());
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use proxflow_io::array::ArrayPath;
 use proxflow_validation::claim::Scale;
 
 /// Checks every claim of arXiv:2407.11901 and writes a report; examines your own model when given one.
@@ -39,10 +40,10 @@ pub struct Arguments {
     /// Trajectories (times, samples, d) to examine, .npy or .npz; several files, separated by commas: the same starting
     /// points with different step sizes, coarsest first, finest last.
     #[arg(long, value_delimiter = ',')]
-    pub trajectories: Vec<PathBuf>,
-    /// Data points (m, d), .npy.
+    pub trajectories: Vec<ArrayPath>,
+    /// Data points (m, d): .npy, .npz or .npz:NAME.
     #[arg(long)]
-    pub data: Option<PathBuf>,
+    pub data: Option<ArrayPath>,
     /// Starting points of a checkpoint's flow: uniform:LOW,HIGH or normal or a .npy file (n, d).
     #[arg(long, default_value = "uniform:0,0.5")]
     pub source: String,
@@ -69,7 +70,7 @@ pub struct Arguments {
     pub tolerance: f64,
 }
 
-const NOTES: &str = "Arrays of an .npz archive (float32 or float64, C or Fortran order), N steps, n samples, dimension d:
+const NOTES: &str = "Arrays of an .npz archive (whole numbers, float16, float32 or float64, C or Fortran order), N steps, n samples, dimension d:
   trajectories      (N+1, n, d)  positions x_k                                                   required
   times             (N+1,)       t_0 < ... < t_N; otherwise uniform on [0, --horizon]
   gradients         (N+1, n, d)  grad_x U(x_k, t_k)  } both or neither: Hamilton-Jacobi and

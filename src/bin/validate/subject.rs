@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, Axis};
+use proxflow::array::{ArrayPath, read_bytes, read_points};
 use proxflow::command::Failure;
+use proxflow_io::memory::{self, ARRAY_LIMIT};
+use proxflow_io::recording::read_trajectories;
 use proxflow_reference::checkpoint::NamedArrays;
 use proxflow_reference::network::Network;
 use proxflow_reference::{DivergenceKind, InvalidInput, ProximalParameters};
-use proxflow_validation::array;
 use proxflow_validation::claim::Setting;
 use proxflow_validation::model::{self, Networks, Subject};
 use rand::Rng;
@@ -32,7 +34,7 @@ pub fn read(arguments: &Arguments) -> Result<Option<Subject>, Failure> {
     };
     subject.kind = kind;
     subject.tolerance = arguments.tolerance;
-    subject.data = arguments.data.as_deref().map(array::read_points).transpose()?;
+    subject.data = arguments.data.as_ref().map(read_points).transpose()?;
     let dimension = subject.paths[0].positions.shape()[2];
     let found = subject.data.as_ref().map_or(dimension, |data| data.ncols());
     if found != dimension {
@@ -43,8 +45,7 @@ pub fn read(arguments: &Arguments) -> Result<Option<Subject>, Failure> {
 }
 
 fn from_checkpoint(arguments: &Arguments, path: &Path) -> Result<Subject, Failure> {
-    let bytes = std::fs::read(path)
-        .map_err(|error| Failure::bad_input(path.display(), error, "a readable safetensors file"))?;
+    let bytes = read_bytes(path, ARRAY_LIMIT)?;
     let checkpoint = NamedArrays::from_safetensors(&bytes)?;
     let setting = |name: &str, given: Option<f64>| -> Result<f64, Failure> {
         let own = checkpoint.positive(name)?;
@@ -72,6 +73,16 @@ fn starting_points(arguments: &Arguments, dimension: usize) -> Result<Array2<f64
     if arguments.samples == 0 {
         return Err(Failure::bad_input("--samples", 0, ">= 1"));
     }
+    let described = format!("{} samples of dimension {dimension}", arguments.samples);
+    // Positions at every time of the longest simulation, with gradients and their copies.
+    let longest = arguments.steps.iter().copied().max().unwrap_or(0) as u64 + 1;
+    let numbers =
+        (arguments.samples as u64).checked_mul(dimension as u64).and_then(|size| size.checked_mul(longest));
+    memory::require(
+        "--samples, --steps",
+        &described,
+        numbers.and_then(|numbers| numbers.checked_mul(4 * 8)),
+    )?;
     let shape = (arguments.samples, dimension);
     let points = if arguments.source == "normal" {
         Array2::from_shape_simple_fn(shape, || StandardNormal.sample(&mut generator))
@@ -83,7 +94,7 @@ fn starting_points(arguments: &Arguments, dimension: usize) -> Result<Array2<f64
         };
         Array2::from_shape_simple_fn(shape, || low + (high - low) * generator.random::<f64>())
     } else {
-        array::read_points(Path::new(&arguments.source))?
+        read_points(&arguments.source.as_str().into())?
     };
     if points.ncols() == dimension {
         Ok(points)
@@ -96,23 +107,22 @@ fn starting_points(arguments: &Arguments, dimension: usize) -> Result<Array2<f64
     }
 }
 
-fn from_trajectories(arguments: &Arguments, files: &[PathBuf]) -> Result<Subject, Failure> {
+fn from_trajectories(arguments: &Arguments, files: &[ArrayPath]) -> Result<Subject, Failure> {
     let horizon = arguments.horizon.unwrap_or(1.0);
     InvalidInput::require_positive("--horizon", horizon)?;
-    let read = |file: &PathBuf| {
-        array::read_trajectories(file).map(|found| model::Path::from_recorded(found, horizon))
-    };
+    let read =
+        |file: &ArrayPath| read_trajectories(file).map(|found| model::Path::from_recorded(found, horizon));
     let paths: Vec<model::Path> = files.iter().map(read).collect::<Result<_, _>>()?;
     let duration = |path: &model::Path| path.times[path.times.len() - 1] - path.times[0];
     let start = |path: &model::Path| path.positions.index_axis(Axis(0), 0).to_owned();
     for (path, file) in paths.iter().zip(files) {
         if path.positions.shape()[1..] != paths[0].positions.shape()[1..] || start(path) != start(&paths[0]) {
-            let allowed = format!("those of {}, for another step size", files[0].display());
-            return Err(Failure::bad_input(file.display(), "other starting points", allowed));
+            let allowed = format!("those of {}, for another step size", files[0]);
+            return Err(Failure::bad_input(file, "other starting points", allowed));
         }
         if (duration(path) / duration(&paths[0]) - 1.0).abs() > 1e-6 {
-            let allowed = format!("{}, as in {}", duration(&paths[0]), files[0].display());
-            return Err(Failure::bad_input(file.display(), format!("horizon {}", duration(path)), allowed));
+            let allowed = format!("{}, as in {}", duration(&paths[0]), files[0]);
+            return Err(Failure::bad_input(file, format!("horizon {}", duration(path)), allowed));
         }
     }
     let parameters = match (arguments.lipschitz, arguments.lambda) {
@@ -136,7 +146,7 @@ fn from_trajectories(arguments: &Arguments, files: &[PathBuf]) -> Result<Subject
         }
     };
     Ok(Subject {
-        name: files.iter().map(|file| file_name(file)).collect::<Vec<_>>().join(", "),
+        name: files.iter().map(|file| file_name(&file.file)).collect::<Vec<_>>().join(", "),
         paths,
         networks: None,
         data: None,
@@ -168,11 +178,10 @@ pub fn parameters(arguments: &Arguments, subject: &Subject) -> Vec<(String, Stri
 pub fn digests(arguments: &Arguments) -> Result<Vec<(String, String)>, Failure> {
     let source = Path::new(&arguments.source);
     let source = source.is_file().then(|| source.to_path_buf());
-    let files =
-        arguments.checkpoint.iter().chain(&arguments.trajectories).chain(&arguments.data).chain(&source);
+    let arrays = arguments.trajectories.iter().chain(&arguments.data).map(|path| &path.file);
+    let files = arguments.checkpoint.iter().chain(arrays).chain(&source);
     let digest = |file: &PathBuf| -> Result<(String, String), Failure> {
-        let bytes = std::fs::read(file)
-            .map_err(|error| Failure::bad_input(file.display(), error, "a readable file"))?;
+        let bytes = read_bytes(file, ARRAY_LIMIT)?;
         let digest = Sha256::digest(&bytes);
         Ok((file_name(file), digest.iter().map(|byte| format!("{byte:02x}")).collect()))
     };

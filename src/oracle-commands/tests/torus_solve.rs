@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use ndarray::{Array1, ArrayD};
-use proxflow_io::array_file::write_array;
+use proxflow_io::array::write_array;
 
 const NODES: usize = 32;
 

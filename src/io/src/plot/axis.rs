@@ -1,4 +1,4 @@
-//! Round numbers for axes: ticks at multiples of 1, 2 or 5 times a power of ten, and their labels.
+//! Round numbers for axes: ticks at multiples of 1, 2 or 5 times a power of ten; their labels are [`brief`](crate::number::brief).
 
 use std::ops::Range;
 
@@ -54,8 +54,8 @@ pub fn linear_ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
     (first..=last).map(|k| k as f64 * step).collect()
 }
 
-/// Round values inside the positive range `[low, high]` for a logarithmic axis: every power of ten, with 2 and 5 between
-/// while that leaves at most `count`; a range too narrow for three of them gets linear ticks.
+/// Round values inside the positive range `[low, high]` for a logarithmic axis: powers of ten, with 2 and 5 between
+/// while that leaves at most `count`, and every second, third, ... of them where there are more; a range too narrow for three of them gets linear ticks.
 pub fn logarithmic_ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
     let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
     let inside = |digits: &[f64]| -> Vec<f64> {
@@ -66,33 +66,28 @@ pub fn logarithmic_ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
     if dense.len() < 3 {
         return linear_ticks(low, high, count);
     }
-    if dense.len() <= count { dense } else { inside(&[1.0]) }
-}
-
-/// The shortest text of a tick: plain digits between 0.001 and 99999, a power of ten beyond.
-pub fn label(value: f64) -> String {
-    if value == 0.0 {
-        return "0".to_owned();
+    if dense.len() <= count {
+        return dense;
     }
-    if !(1e-3..1e5).contains(&value.abs()) {
-        return format!("{value:.0e}");
-    }
-    let text = format!("{value:.6}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    let decades = inside(&[1.0]);
+    let stride = decades.len().div_ceil(count.max(1)).max(1);
+    decades.into_iter().step_by(stride).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::number::brief;
 
     #[test]
     fn ticks_are_round_and_inside_the_range() {
-        let labels = |ticks: Vec<f64>| ticks.into_iter().map(label).collect::<Vec<_>>().join(" ");
+        let labels = |ticks: Vec<f64>| ticks.into_iter().map(brief).collect::<Vec<_>>().join(" ");
         assert_eq!(labels(linear_ticks(4.1, 33.0, 6)), "5 10 15 20 25 30");
         assert_eq!(labels(linear_ticks(-0.013, 0.031, 5)), "-0.01 0 0.01 0.02 0.03");
         assert_eq!(labels(logarithmic_ticks(0.08, 1.3, 6)), "0.1 0.2 0.5 1");
         assert_eq!(labels(logarithmic_ticks(1e-6, 20.0, 8)), "1e-6 1e-5 1e-4 0.001 0.01 0.1 1 10");
         assert_eq!(labels(logarithmic_ticks(3.1, 3.9, 4)), "3.2 3.4 3.6 3.8");
         assert_eq!(linear_ticks(2.0, 2.0, 5), vec![2.0]);
+        assert_eq!(labels(logarithmic_ticks(1e-100, 1.0, 5)), "1e-100 1e-79 1e-58 1e-37 1e-16");
     }
 }

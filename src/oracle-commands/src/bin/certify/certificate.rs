@@ -1,12 +1,15 @@
-//! The certificate that both tasks print, for a reader and as JSON.
+//! The certificate that the tasks print, for a reader and as JSON.
 
 use proxflow_io::command::{Failure, print_text, write_json};
 use proxflow_reference::Bounds;
+use proxflow_reference::Termination;
+use proxflow_reference::certificate::Certified;
+use proxflow_reference::divergence::LipschitzRegularisedDivergence;
 use serde::Serialize;
 
 use crate::problem::{Input, Problem};
 
-/// The certificate that both commands print.
+/// The certificate of the divergence and of the proximal.
 #[derive(Serialize)]
 pub struct Certificate {
     pub lower: f64,
@@ -71,9 +74,9 @@ impl Certificate {
             transport: f64::NAN,
             divergence: f64::NAN,
             kinetic_energy: None,
-            atoms: [input.model.nrows(), input.data.nrows()],
-            dimension: input.model.ncols(),
-            f: input.kind.to_string(),
+            atoms: [input.model.len(), input.data.len()],
+            dimension: input.model.dimension(),
+            f: problem.f.to_string(),
             lipschitz: problem.lipschitz,
             lambda: None,
             horizon: None,
@@ -84,23 +87,44 @@ impl Certificate {
         }
     }
 
+    /// Of one divergence.
+    pub fn of_divergence(solved: &LipschitzRegularisedDivergence, input: &Input, problem: &Problem) -> Self {
+        Self {
+            lower: solved.lower,
+            upper: solved.upper,
+            gap: solved.gap(),
+            transport: solved.transport,
+            divergence: solved.divergence,
+            outcome: solved.termination.name(),
+            seconds: solved.seconds,
+            ..Self::of(input, problem)
+        }
+    }
+
+    /// Whether there are bounds to report.
+    pub fn is_known(&self) -> bool {
+        self.lower.is_finite() && self.upper.is_finite()
+    }
+
+    /// Writes what the shared options ask for.
+    pub fn write_optimisers(
+        &self,
+        solved: &LipschitzRegularisedDivergence,
+        input: &Input,
+        problem: &Problem,
+    ) -> Result<(), Failure> {
+        problem.common.write_potential(&solved.model_potential, || solved.data_potential())?;
+        problem.common.write_plan(solved.plan.iter().copied(), [input.model.len(), input.data.len()])?;
+        problem.write_intermediate(&solved.intermediate, &solved.stayed)
+    }
+
     /// Prints for a reader unless standard output is taken by JSON; a solver that missed its tolerance is a failed run whose
     /// bounds are still printed and valid.
     pub fn report(&self, value: &str, problem: &Problem) -> Result<(), Failure> {
-        if let Some(target) = &problem.json {
-            write_json(target, self)?;
-        }
-        if problem.json.as_deref() != Some("-") {
-            print_text(&self.for_a_reader(value))?;
-        }
         let widest = self.flow.as_ref().map_or(self.gap, |flow| self.gap.max(flow.terminal.width()));
-        if widest <= problem.tolerance * (1.0 + self.upper.abs()) {
-            return Ok(());
-        }
-        Err(Failure::Run(format!(
-            "{}: certified gap {widest:.3e} exceeds tolerance {:e} (1 + |value|)",
-            self.outcome, problem.tolerance
-        )))
+        let verdict = Verdict { gap: widest, value: self.upper, tolerance: problem.common.tolerance };
+        publish(self, problem.common.json.as_deref(), self.is_known(), || self.for_a_reader(value))?;
+        verdict.judge(self.outcome, self.is_known())
     }
 
     fn for_a_reader(&self, value: &str) -> String {
@@ -144,13 +168,108 @@ impl Certificate {
     }
 }
 
+/// The certificate of balanced transport.
+#[derive(Serialize)]
+pub struct Summary {
+    pub lower: f64,
+    pub upper: f64,
+    pub gap: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<i64>,
+    /// Bounds of `W_p^p`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Interval>,
+    pub atoms: [usize; 2],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dimension: Option<usize>,
+    pub outcome: &'static str,
+    pub seconds: f64,
+}
+
+impl Summary {
+    /// Bounds and status of a solve.
+    pub fn of<T>(found: &Certified<T>, atoms: [usize; 2]) -> Self {
+        Self {
+            lower: found.lower,
+            upper: found.upper,
+            gap: found.gap(),
+            order: None,
+            cost: None,
+            atoms,
+            dimension: None,
+            outcome: found.termination.name(),
+            seconds: found.seconds,
+        }
+    }
+
+    /// As [`Certificate::report`].
+    pub fn report(&self, value: &str, json: Option<&str>, verdict: &Verdict) -> Result<(), Failure> {
+        let known = self.lower.is_finite() && self.upper.is_finite();
+        publish(self, json, known, || {
+            let [n, m] = self.atoms;
+            format!(
+                "{value} lies in [{}, {}], gap {:.1e} ({})\n  {n} x {m} atoms; {:.3} s\n",
+                digits(self.lower),
+                digits(self.upper),
+                self.gap,
+                self.outcome,
+                self.seconds
+            )
+        })?;
+        verdict.judge(self.outcome, known)
+    }
+}
+
+/// Whether a certified gap counts as success.
+pub struct Verdict {
+    pub gap: f64,
+    pub value: f64,
+    pub tolerance: f64,
+}
+
+impl Verdict {
+    fn judge(&self, outcome: &str, known: bool) -> Result<(), Failure> {
+        if outcome == Termination::Infeasible.name() {
+            return Err(Failure::Run("infeasible: no plan avoids the forbidden pairs".into()));
+        }
+        if !known {
+            return Err(Failure::Run(format!("{outcome}: no bounds can be given")));
+        }
+        if outcome == Termination::Cancelled.name() {
+            return Err(Failure::Run(format!("cancelled at a certified gap of {:.3e}", self.gap)));
+        }
+        if self.gap <= self.tolerance * (1.0 + self.value.abs()) {
+            return Ok(());
+        }
+        Err(Failure::Run(format!(
+            "{outcome}: certified gap {:.3e} exceeds tolerance {:e} (1 + |value|)",
+            self.gap, self.tolerance
+        )))
+    }
+}
+
+/// JSON where it is asked for, text on standard output unless JSON is there. Bounds that are not known are nowhere printed as
+/// numbers.
+fn publish(
+    report: &impl Serialize,
+    json: Option<&str>,
+    known: bool,
+    text: impl Fn() -> String,
+) -> Result<(), Failure> {
+    if let Some(target) = json {
+        write_json(target, report)?;
+    }
+    if json != Some("-") && known { print_text(&text()) } else { Ok(()) }
+}
+
 impl Interval {
     fn width(&self) -> f64 {
         self.upper - self.lower
     }
 }
 
-/// Twelve decimals, or as many significant digits where those would run over.
+/// Twelve decimals, or as many significant digits where those would run over or under.
 fn digits(value: f64) -> String {
-    if value.abs() < 1e6 { format!("{value:.12}") } else { format!("{value:.15e}") }
+    let size = value.abs();
+    if size < 1e6 && (size >= 1e-6 || size == 0.0) { format!("{value:.12}") } else { format!("{value:.15e}") }
 }

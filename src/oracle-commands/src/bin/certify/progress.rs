@@ -1,18 +1,29 @@
-//! Progress of long runs.
+//! Progress of long runs, and their end on Ctrl-C.
 
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use proxflow_reference::{Observer, Progress};
 
+/// Set by SIGINT and SIGTERM.
+static STOP: AtomicBool = AtomicBool::new(false);
+
 /// One line on standard error while the program works, when that is a terminal: the stage, then the state of the solver.
 pub struct Gauge(ProgressBar);
 
 impl Gauge {
-    /// Starts with a `stage`; the clock runs whether or not the solver reports.
+    /// Starts with a `stage`; the clock runs whether or not the solver reports. From here on Ctrl-C asks the solver to stop with
+    /// the bounds that it has; a second one ends the program at once.
     pub fn new(stage: &'static str) -> Self {
+        // A second handler of the same process is refused; the first one stays.
+        let _ = ctrlc::set_handler(|| {
+            if STOP.swap(true, Ordering::SeqCst) {
+                std::process::exit(130);
+            }
+        });
         if !std::io::stderr().is_terminal() {
             return Self(ProgressBar::hidden());
         }
@@ -29,7 +40,7 @@ impl Gauge {
         self.0.set_message(stage);
     }
 
-    /// Shows the solver's state.
+    /// Shows the solver's state and passes Ctrl-C on.
     pub fn observer(&self) -> impl Observer + use<> {
         let bar = self.0.clone();
         move |state: &Progress| {
@@ -39,7 +50,7 @@ impl Gauge {
                     state.passes, state.pivots, state.gap_estimate
                 ));
             }
-            ControlFlow::Continue(())
+            if STOP.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
     }
 }

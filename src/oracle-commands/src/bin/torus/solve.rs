@@ -7,7 +7,7 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use proxflow_io::array_file::{read_array, write_array};
+use proxflow_io::array::{read_array, write_array};
 use proxflow_io::command::{Failure, write_json};
 use proxflow_oracle_commands::COMMIT;
 use proxflow_reference::torus::time_solver::HamiltonianSign;
@@ -249,7 +249,7 @@ fn described(bounded: BoundedProblem) -> &'static str {
 
 fn density(field: &str, text: &str, grid: &TorusGrid) -> Result<ndarray::ArrayD<f64>, Failure> {
     if text.ends_with(".npy") || text.contains(".npz") {
-        return Ok(grid.require_density(field, &read_array(text)?)?);
+        return Ok(grid.require_density(field, &read_array(&text.into())?)?);
     }
     let named: NamedDensity =
         text.parse().map_err(|error: InvalidInput| InvalidInput { field: field.into(), ..error })?;

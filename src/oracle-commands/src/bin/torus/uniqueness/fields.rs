@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ndarray::Array2;
 
-use proxflow_io::array_file::write_array;
+use proxflow_io::array::write_array;
 use proxflow_io::command::Failure;
 use proxflow_oracle_commands::COMMIT;
 use proxflow_reference::ProximalParameters;

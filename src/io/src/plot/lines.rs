@@ -2,12 +2,12 @@
 
 use std::error::Error;
 use std::ops::Range;
-use std::sync::Once;
 
-use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
 use plotters::prelude::*;
 use serde::Serialize;
 
+use super::axis::{TickedRange, linear_ticks, logarithmic_ticks};
+use super::use_built_in_font;
 use crate::number::brief;
 
 /// How a series is drawn.
@@ -80,7 +80,7 @@ impl Plot {
 
     /// The picture as an SVG document of 640 x 400 units. Without a drawable point it says so instead.
     pub fn to_svg(&self) -> Result<String, String> {
-        register_font();
+        use_built_in_font();
         let mut text = String::new();
         let area = SVGBackend::with_string(&mut text, (WIDTH, 400)).into_drawing_area();
         self.draw(&area).map_err(|error| error.to_string())?;
@@ -106,7 +106,7 @@ impl Plot {
         let (head, body) = area.split_vertically(self.head_height());
         self.draw_head(&head)?;
         let (horizontal, vertical) = (span(all.iter().map(|p| p.0)), span(all.iter().map(|p| p.1)));
-        let axis = |range: Range<f64>| Axis { ticks: self.ticks(&range), range };
+        let axis = |range: Range<f64>| TickedRange::new(range.clone(), self.ticks(&range));
         let mut chart = ChartBuilder::on(&body)
             .margin(8)
             .margin_right(18)
@@ -170,49 +170,11 @@ impl Plot {
 
     /// Where the axis is labelled: round numbers, on a logarithmic axis whole decades, or 1, 2, 5 within few of them.
     fn ticks(&self, range: &Range<f64>) -> Vec<f64> {
-        let inside = |value: &f64| range.contains(value);
         if self.logarithmic {
-            let (low, high) = (range.start.floor() as i32, range.end.ceil() as i32);
-            let stride = ((high - low) as usize).div_ceil(8).max(1);
-            let decades = || (low..=high).step_by(stride).map(f64::from);
-            return if range.end - range.start > 2.0 {
-                decades().filter(inside).collect()
-            } else {
-                let digits = |decade: f64| [1.0_f64, 2.0, 5.0].map(|digit| decade + digit.log10());
-                decades().flat_map(digits).filter(inside).collect()
-            };
+            let ticks = logarithmic_ticks(10_f64.powf(range.start), 10_f64.powf(range.end), 8);
+            return ticks.into_iter().map(f64::log10).collect();
         }
-        let rough = (range.end - range.start) / 6.0;
-        let magnitude = 10_f64.powf(rough.log10().floor());
-        let step =
-            [1.0, 2.0, 5.0, 10.0].map(|digit| digit * magnitude).into_iter().find(|step| *step >= rough);
-        let step = step.unwrap_or(rough);
-        let (first, last) = ((range.start / step).ceil() as i64, (range.end / step).floor() as i64);
-        (first..=last).map(|k| k as f64 * step).collect()
-    }
-}
-
-/// A linear axis with labels at chosen places.
-struct Axis {
-    range: Range<f64>,
-    ticks: Vec<f64>,
-}
-
-impl Ranged for Axis {
-    type FormatOption = DefaultFormatting;
-    type ValueType = f64;
-
-    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
-        let share = (value - self.range.start) / (self.range.end - self.range.start);
-        limit.0 + (share * f64::from(limit.1 - limit.0)).round() as i32
-    }
-
-    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
-        self.ticks.clone()
-    }
-
-    fn range(&self) -> Range<f64> {
-        self.range.clone()
+        linear_ticks(range.start, range.end, 6)
     }
 }
 
@@ -243,16 +205,6 @@ fn colour(index: usize) -> RGBColor {
         RGBColor(0, 0, 0),
     ];
     PALETTE[index % PALETTE.len()]
-}
-
-/// plotters needs a font to measure text; one is compiled in, so that no system font is needed.
-fn register_font() {
-    static REGISTERED: Once = Once::new();
-    REGISTERED.call_once(|| {
-        let font = epaint_default_fonts::UBUNTU_LIGHT;
-        // A font that cannot be parsed shows up as an error of the first drawing.
-        let _ = plotters::style::register_font("sans-serif", FontStyle::Normal, font);
-    });
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! Arrays from `.npy` and `.npz` files as numpy writes them: single or double precision, C or Fortran order.
+//! Recorded simulations from anybody's program: positions, and what else an archive says about them.
 
-use std::fs::File;
 use std::path::Path;
 
-use ndarray::{Array2, Array3, ArrayD, Dimension, Ix1, Ix2, Ix3, IxDyn, OwnedRepr};
-use ndarray_npy::{NpzReader, ReadNpyError, ReadNpyExt, ReadNpzError};
+use ndarray::{Array2, Array3, ArrayD, Dimension, Ix1, Ix2, Ix3};
 use proxflow_reference::InvalidInput;
+
+use crate::array::{ArrayFile, ArrayPath, require_finite};
 
 /// What a `.npy` or `.npz` file says about one simulation, for `times = N + 1`.
 #[derive(Debug, Clone)]
@@ -37,10 +37,6 @@ fn refused(path: &Path, array: &str, value: impl std::fmt::Display, allowed: &st
     InvalidInput::new(field, value, allowed)
 }
 
-fn open(path: &Path) -> Result<File, InvalidInput> {
-    File::open(path).map_err(|error| refused(path, "", error, "a readable file"))
-}
-
 /// Finite entries of the shape that `D` and `shape` name.
 fn checked<D: Dimension>(
     path: &Path,
@@ -49,103 +45,70 @@ fn checked<D: Dimension>(
     shape: &str,
 ) -> Result<ndarray::Array<f64, D>, InvalidInput> {
     let found = format!("shape {:?}", array.shape());
-    let array = array.into_dimensionality::<D>().map_err(|_| refused(path, name, &found, shape))?;
-    if array.is_empty() {
-        return Err(refused(path, name, found, &format!("{shape}, none of them 0")));
+    if array.ndim() == D::NDIM.unwrap_or(array.ndim()) && !array.is_empty() {
+        let field =
+            if name.is_empty() { path.display().to_string() } else { format!("{}: {name}", path.display()) };
+        require_finite(&field, &array)?;
+        if let Ok(array) = array.into_dimensionality::<D>() {
+            return Ok(array);
+        }
+        return Err(refused(path, name, found, shape));
     }
-    match array.indexed_iter().find(|(_, value)| !value.is_finite()) {
-        Some((index, value)) => Err(refused(path, name, format!("{value} at {index:?}"), "finite entries")),
-        None => Ok(array),
-    }
+    let allowed = if array.is_empty() { format!("{shape}, none of them 0") } else { shape.to_owned() };
+    Err(refused(path, name, found, &allowed))
 }
 
-/// Points `(n, d)` from a `.npy` file of float32 or float64; non-finite entries are refused.
-pub fn read_points(path: &Path) -> Result<Array2<f64>, InvalidInput> {
-    checked::<Ix2>(path, "", read_npy(path)?, "(n, d)")
-}
-
-/// What is wrong with an array, in numpy's words.
-fn fault(error: ReadNpyError) -> String {
-    match error {
-        ReadNpyError::WrongDescriptor(found) => format!("dtype {found}"),
-        other => other.to_string(),
-    }
-}
-
-fn read_npy(path: &Path) -> Result<ArrayD<f64>, InvalidInput> {
-    let double = ArrayD::<f64>::read_npy(open(path)?);
-    double.or_else(|error| match ArrayD::<f32>::read_npy(open(path)?) {
-        Ok(array) => Ok(array.mapv(f64::from)),
-        Err(_) => Err(refused(path, "", error, "a .npy file of float32 or float64")),
-    })
-}
-
-/// One simulation from `.npy` (positions alone) or `.npz` (see [`KEYS`]; a single array of any name counts as
-/// `trajectories`). Shapes and entries are checked, an array of another name is refused.
-pub fn read_trajectories(path: &Path) -> Result<Recorded, InvalidInput> {
-    if path.extension().is_none_or(|extension| extension != "npz") {
-        let positions = checked::<Ix3>(path, "", read_npy(path)?, KEYS[0].1)?;
+/// One simulation from a single array (positions alone), or from an archive (see [`KEYS`]; a single array of any name counts
+/// as `trajectories`, and `FILE:NAME` takes that one alone). Shapes and entries are checked, an array of another name is
+/// refused.
+pub fn read_trajectories(path: &ArrayPath) -> Result<Recorded, InvalidInput> {
+    let mut file = ArrayFile::open(&path.file)?;
+    let file_path = path.file.as_path();
+    let names = file.names();
+    let alone = match (&path.member, names.as_slice()) {
+        (Some(name), _) if names.contains(name) && file.is_archive() => Some(name.clone()),
+        (Some(name), _) => {
+            return Err(refused(file_path, name, "missing", &format!("one of {}", names.join(", "))));
+        }
+        (None, [name]) if !KEYS.iter().any(|(key, _)| key == name) => Some(name.clone()),
+        (None, _) => None,
+    };
+    let nothing = |positions| Recorded {
+        positions,
+        times: None,
+        gradients: None,
+        time_derivatives: None,
+        critic_gradients: None,
+    };
+    if let Some(name) = alone {
         return consistent(
-            path,
-            Recorded {
-                positions,
-                times: None,
-                gradients: None,
-                time_derivatives: None,
-                critic_gradients: None,
-            },
+            file_path,
+            nothing(checked::<Ix3>(file_path, &name, file.read(&name)?, KEYS[0].1)?),
         );
     }
-    let unreadable =
-        |error: &dyn std::fmt::Display| refused(path, "", error, "an .npz archive as numpy.savez writes it");
-    let mut archive = NpzReader::new(open(path)?).map_err(|error| unreadable(&error))?;
-    let names = archive.names().map_err(|error| unreadable(&error))?;
-    let labels: Vec<String> = names.iter().map(|name| name.trim_end_matches(".npy").to_owned()).collect();
-    let known = || KEYS.map(|(key, _)| key).join(", ");
-    let alone = labels.len() == 1 && !KEYS.iter().any(|(key, _)| *key == labels[0]);
-    if let Some(label) = labels.iter().find(|label| !alone && !KEYS.iter().any(|(key, _)| key == label)) {
-        return Err(refused(path, label, "unknown name", &format!("arrays named {}", known())));
+    if let Some(name) = names.iter().find(|name| !KEYS.iter().any(|(key, _)| key == name)) {
+        let known = KEYS.map(|(key, _)| key).join(", ");
+        return Err(refused(file_path, name, "unknown name", &format!("arrays named {known}")));
     }
-    let mut read = |key: &str| -> Result<Option<ArrayD<f64>>, InvalidInput> {
-        let Some(index) = labels.iter().position(|label| label == key || (alone && key == KEYS[0].0)) else {
-            return Ok(None);
-        };
-        let name = &names[index];
-        // Times are often whole numbers.
-        let whole = key == "times";
-        archive
-            .by_name::<OwnedRepr<f64>, IxDyn>(name)
-            .or_else(|_| archive.by_name::<OwnedRepr<f32>, IxDyn>(name).map(|array| array.mapv(f64::from)))
-            .or_else(|error| match archive.by_name::<OwnedRepr<i64>, IxDyn>(name) {
-                Ok(array) if whole => Ok(array.mapv(|value| value as f64)),
-                _ => Err(error),
-            })
-            .map(Some)
-            .map_err(|error| match error {
-                ReadNpzError::Npy(error) => refused(path, key, fault(error), "float32 or float64"),
-                other => refused(path, key, other, "float32 or float64"),
-            })
+    if !names.iter().any(|name| name == KEYS[0].0) {
+        let found = if names.is_empty() { "an empty archive".into() } else { names.join(", ") };
+        return Err(refused(file_path, KEYS[0].0, format!("missing among {found}"), KEYS[0].1));
+    }
+    let mut read = |key: usize| -> Result<Option<ArrayD<f64>>, InvalidInput> {
+        names.iter().find(|name| *name == KEYS[key].0).map(|name| file.read(name)).transpose()
     };
-    let arrays = KEYS.map(|(key, _)| read(key));
-    let [positions, times, gradients, time_derivatives, critic_gradients] = arrays;
-    let positions = positions?.ok_or_else(|| {
-        let found = if labels.is_empty() { "an empty archive".into() } else { labels.join(", ") };
-        refused(path, "trajectories", format!("missing among {found}"), KEYS[0].1)
-    })?;
-    let check = |index: usize| (KEYS[index].0, KEYS[index].1);
-    let of_dimension_3 = |index, array| checked::<Ix3>(path, check(index).0, array, check(index).1);
-    let of_dimension_2 = |index, array| checked::<Ix2>(path, check(index).0, array, check(index).1);
-    let recorded = Recorded {
-        positions: of_dimension_3(0, positions)?,
-        times: times?
-            .map(|array| checked::<Ix1>(path, "times", array, KEYS[1].1))
-            .transpose()?
-            .map(|t| t.to_vec()),
-        gradients: gradients?.map(|array| of_dimension_3(2, array)).transpose()?,
-        time_derivatives: time_derivatives?.map(|array| of_dimension_2(3, array)).transpose()?,
-        critic_gradients: critic_gradients?.map(|array| of_dimension_2(4, array)).transpose()?,
-    };
-    consistent(path, recorded)
+    let positions = read(0)?.ok_or_else(|| refused(file_path, KEYS[0].0, "missing", KEYS[0].1))?;
+    let mut recorded = nothing(checked::<Ix3>(file_path, KEYS[0].0, positions, KEYS[0].1)?);
+    if let Some(array) = read(1)? {
+        recorded.times = Some(checked::<Ix1>(file_path, KEYS[1].0, array, KEYS[1].1)?.to_vec());
+    }
+    recorded.gradients =
+        read(2)?.map(|array| checked::<Ix3>(file_path, KEYS[2].0, array, KEYS[2].1)).transpose()?;
+    recorded.time_derivatives =
+        read(3)?.map(|array| checked::<Ix2>(file_path, KEYS[3].0, array, KEYS[3].1)).transpose()?;
+    recorded.critic_gradients =
+        read(4)?.map(|array| checked::<Ix2>(file_path, KEYS[4].0, array, KEYS[4].1)).transpose()?;
+    consistent(file_path, recorded)
 }
 
 /// Whether the shapes belong together and times increase.
@@ -180,7 +143,10 @@ fn consistent(path: &Path, recorded: Recorded) -> Result<Recorded, InvalidInput>
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::array::read_points;
     use ndarray::{ShapeBuilder, array};
+    use std::fs::File;
+
     use ndarray_npy::{NpzWriter, WriteNpyExt};
 
     fn paths() -> Array3<f32> {
@@ -195,27 +161,26 @@ mod tests {
         writer.add_array("trajectories", &paths()).unwrap();
         writer.add_array("times", &array![0_i64, 1, 4]).unwrap();
         writer.finish().unwrap();
-        let recorded = read_trajectories(&path).unwrap();
+        let recorded = read_trajectories(&path.as_path().into()).unwrap();
         assert_eq!((recorded.positions[[2, 1, 0]], recorded.times.unwrap()), (3.0, vec![0.0, 1.0, 4.0]));
         let path = folder.path().join("paths.npy");
         let mut fortran = Array3::<f64>::zeros((3, 2, 1).f());
         fortran.assign(&paths().mapv(f64::from));
         fortran.write_npy(File::create(&path).unwrap()).unwrap();
-        assert_eq!(read_trajectories(&path).unwrap().positions, paths().mapv(f64::from));
-        assert!(read_points(&path).is_err(), "three dimensions are not points");
-        assert!(read_points(&folder.path().join("absent.npy")).is_err());
+        assert_eq!(read_trajectories(&path.as_path().into()).unwrap().positions, paths().mapv(f64::from));
+        assert!(read_points(&path.as_path().into()).is_err(), "three dimensions are not points");
+        assert!(read_points(&folder.path().join("absent.npy").as_path().into()).is_err());
     }
 
     #[test]
     fn faults_of_an_archive_are_named() {
         type Fill = fn(&mut NpzWriter<File>) -> Result<(), ndarray_npy::WriteNpzError>;
-        let cases: [(Fill, &str); 9] = [
+        let cases: [(Fill, &str); 8] = [
             (|w| w.add_array("times", &array![0.0, 1.0]), "trajectories: missing"),
             (|w| w.add_array("trajectories", &array![[0.0, 1.0]]), "shape [1, 2]"),
-            (|w| w.add_array("trajectories", &paths().mapv(|x| x as i64)), "dtype '<i8'"),
             (
                 |w| w.add_array("trajectories", &paths().mapv(|x| if x > 2.0 { f32::NAN } else { x })),
-                "NaN at (2, 1, 0)",
+                "NaN at [2, 1, 0]",
             ),
             (|w| w.add_array("trajectories", &Array3::<f32>::zeros((1, 2, 1))), "1 times"),
             (|w| w.add_array("trajectories", &paths()).and(w.add_array("x", &array![1.0])), "unknown name"),
@@ -238,7 +203,7 @@ mod tests {
             let mut writer = NpzWriter::new(File::create(&path).unwrap());
             fill(&mut writer).unwrap();
             writer.finish().unwrap();
-            let error = read_trajectories(&path).unwrap_err().to_string();
+            let error = read_trajectories(&path.as_path().into()).unwrap_err().to_string();
             assert!(error.contains(named) && !error.contains('\n'), "{error} should say {named}");
         }
     }
