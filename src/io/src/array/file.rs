@@ -158,29 +158,34 @@ impl ArrayFile {
             }
         }
     }
+
+    /// The array that `path` means in this file: the member it names, or the only one; its numbers need not be finite.
+    pub fn read_one(&mut self, path: &ArrayPath) -> Result<ArrayD<f64>, InvalidInput> {
+        let names = self.names();
+        match (&path.member, names.as_slice()) {
+            (Some(name), _) if self.is_archive() && names.contains(name) => self.read(name),
+            (None, [name]) => self.read(name),
+            (member, _) => {
+                let value = match member {
+                    Some(name) => format!("array {name}"),
+                    None => format!("{} arrays", names.len()),
+                };
+                let allowed = match (self.is_archive(), names.is_empty()) {
+                    (true, true) => "an archive that holds an array".to_owned(),
+                    (true, false) => {
+                        format!("{}:NAME, NAME one of {}", path.file.display(), names.join(", "))
+                    }
+                    (false, _) => "a file with one array, without :NAME".to_owned(),
+                };
+                Err(InvalidInput::new(path, value, allowed))
+            }
+        }
+    }
 }
 
 /// The array of `path` with finite numbers.
 pub fn read_finite(path: &ArrayPath) -> Result<ArrayD<f64>, InvalidInput> {
-    let mut file = ArrayFile::open(&path.file)?;
-    let names = file.names();
-    let name = match (&path.member, names.as_slice()) {
-        (Some(name), _) if file.is_archive() && names.contains(name) => name.clone(),
-        (None, [name]) => name.clone(),
-        (member, _) => {
-            let value = match member {
-                Some(name) => format!("array {name}"),
-                None => format!("{} arrays", names.len()),
-            };
-            let allowed = match (file.is_archive(), names.is_empty()) {
-                (true, true) => "an archive that holds an array".to_owned(),
-                (true, false) => format!("{}:NAME, NAME one of {}", path.file.display(), names.join(", ")),
-                (false, _) => "a file with one array, without :NAME".to_owned(),
-            };
-            return Err(InvalidInput::new(path, value, allowed));
-        }
-    };
-    let array = file.read(&name)?;
+    let array = ArrayFile::open(&path.file)?.read_one(path)?;
     require_finite(&path.to_string(), &array)?;
     Ok(array)
 }
