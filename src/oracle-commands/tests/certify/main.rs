@@ -4,4 +4,5 @@
 mod common;
 mod flows;
 mod refusals;
+mod transport;
 mod values;

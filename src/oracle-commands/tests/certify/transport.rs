@@ -17,16 +17,35 @@ fn wasserstein_distances_agree_with_hand_and_plan() {
     let plan = files.name("plan.npz");
     for (order, duals) in [("1", files.name("one.npy")), ("2", files.name("two.npy"))] {
         let found = report(&[
-            "wasserstein", "-p", order, "--model", &x, "--model-weights", &p, "--data", &z, "--data-weights", &q, "--plan",
-            &plan, "--potential", &duals,
+            "wasserstein",
+            "-p",
+            order,
+            "--model",
+            &x,
+            "--model-weights",
+            &p,
+            "--data",
+            &z,
+            "--data-weights",
+            &q,
+            "--plan",
+            &plan,
+            "--potential",
+            &duals,
         ]);
         let (row, column, mass) = (member(&plan, "row"), member(&plan, "col"), member(&plan, "data"));
-        let (points, targets) = (read_points(&x.as_str().into()).unwrap(), read_points(&z.as_str().into()).unwrap());
+        let (points, targets) =
+            (read_points(&x.as_str().into()).unwrap(), read_points(&z.as_str().into()).unwrap());
         let power: i32 = order.parse().unwrap();
-        let cost: f64 = row.iter().zip(&column).zip(&mass).map(|((i, j), mass)| {
-            let step = &points.row(*i as usize) - &targets.row(*j as usize);
-            mass * step.dot(&step).sqrt().powi(power)
-        }).sum();
+        let cost: f64 = row
+            .iter()
+            .zip(&column)
+            .zip(&mass)
+            .map(|((i, j), mass)| {
+                let step = &points.row(*i as usize) - &targets.row(*j as usize);
+                mass * step.dot(&step).sqrt().powi(power)
+            })
+            .sum();
         assert!((number(&found, "/upper") - cost.powf(1.0 / f64::from(power))).abs() < 1e-14);
         assert!((mass.sum() - 1.0).abs() < 1e-15);
         assert_eq!(member(&plan, "shape"), array![3.0, 2.0]);
@@ -69,7 +88,8 @@ fn potentials_at_new_points_have_the_value_and_the_slope_of_the_optimum() {
     let asked = ["--at", &at, "--values", &values, "--gradients", &slopes];
     report(&[&["potential"], &task[..], &asked].concat());
     report(&[&["divergence"], &task[..], &["--potential", &duals]].concat());
-    let (values, duals) = (read_vector(&values.as_str().into()).unwrap(), read_vector(&duals.as_str().into()).unwrap());
+    let (values, duals) =
+        (read_vector(&values.as_str().into()).unwrap(), read_vector(&duals.as_str().into()).unwrap());
     for i in 0..3 {
         assert!((values[i] - duals[i]).abs() < 1e-14);
     }
@@ -86,20 +106,26 @@ fn potentials_at_new_points_have_the_value_and_the_slope_of_the_optimum() {
             points[[0, k]] += sign * step;
             write_array(&files.path("moved.npy"), &points).unwrap();
             let file = files.name("phi.npy");
-            report(&[&["potential"], &task[..], &["--at", &files.name("moved.npy"), "--values", &file]].concat());
+            report(
+                &[&["potential"], &task[..], &["--at", &files.name("moved.npy"), "--values", &file]].concat(),
+            );
             moved.push(read_vector(&file.as_str().into()).unwrap()[0]);
         }
         // phi is smooth between its kinks: second order, and rounding of 1e-16/1e-6.
         assert!(((moved[0] - moved[1]) / (2.0 * step) - slopes[[3, k]]).abs() < 1e-8);
     }
-    bad_input(&[&["potential"], &task[..], &["--at", &files.name("p.npy"), "--values", &at]].concat(), &["--values", "--at"]);
+    bad_input(
+        &[&["potential"], &task[..], &["--at", &files.name("p.npy"), "--values", &at]].concat(),
+        &["--values", "--at"],
+    );
     bad_input(&[&["potential"], &task[..], &["--at", &at]].concat(), &["--values"]);
 }
 
 #[test]
 fn plans_of_every_task_have_their_marginals_and_cost() {
     let files = Files::new();
-    let (x, z, plan, eta) = (files.name("x.npy"), files.name("z.npy"), files.name("plan.npz"), files.name("eta.npy"));
+    let (x, z, plan, eta) =
+        (files.name("x.npy"), files.name("z.npy"), files.name("plan.npz"), files.name("eta.npy"));
     for task in ["divergence --model", "proximal --source"] {
         let words: Vec<&str> = task.split(' ').collect();
         report(&[&words[..], &[&x, "--data", &z, "--plan", &plan, "--intermediate", &eta]].concat());
@@ -124,7 +150,8 @@ fn counts_are_weights_only_when_asked() {
     let task = ["divergence", "--model", &x, "--data", &z, "--model-weights", &counts];
     bad_input(&task, &["counts.npz", "sum 12"]);
     let counted = report(&[&task[..], &["--normalise"]].concat());
-    let weighted = report(&["divergence", "--model", &x, "--data", &z, "--model-weights", &files.name("p.npy")]);
+    let weighted =
+        report(&["divergence", "--model", &x, "--data", &z, "--model-weights", &files.name("p.npy")]);
     assert_eq!(number(&counted, "/upper"), number(&weighted, "/upper"));
     bad_input(&["divergence", "--model", &x, "--data", &z, "--normalise"], &["--normalise"]);
 }
@@ -149,5 +176,8 @@ fn an_archive_with_times_decides_the_horizon() {
         &[("trajectories", Column::Real(flow.into_dyn())), ("times", Column::Whole(vec![0, 1, 3]))],
     )
     .unwrap();
-    bad_input(&["proximal", "--trajectories", &files.name("uneven.npz"), "--data", &z], &["times", "equally spaced"]);
+    bad_input(
+        &["proximal", "--trajectories", &files.name("uneven.npz"), "--data", &z],
+        &["times", "equally spaced"],
+    );
 }

@@ -36,7 +36,8 @@ pub struct WassersteinTask {
 /// W_p between two weighted point sets.
 pub fn run_wasserstein(task: &WassersteinTask) -> Result<(), Failure> {
     let common = &task.common;
-    let files = common.files().input("--model", Some(&task.model.file)).input("--data", Some(&task.data.file));
+    let files =
+        common.files().input("--model", Some(&task.model.file)).input("--data", Some(&task.data.file));
     files.input("--model-weights", file(&task.model_weights)).check()?;
     let input = common.measures((read_points(&task.model)?, task.model_weights.as_ref()), &task.data)?;
     let order = if task.order == 1 { Order::One } else { Order::Two };
@@ -55,7 +56,8 @@ pub fn run_wasserstein(task: &WassersteinTask) -> Result<(), Failure> {
         ..Summary::of(&found, [input.model.len(), input.data.len()])
     };
     // Squared distances carry rounding of their own size: the tolerance is that of the cost.
-    let verdict = Verdict { gap: found.transport.gap(), value: found.transport.upper, tolerance: common.tolerance };
+    let verdict =
+        Verdict { gap: found.transport.gap(), value: found.transport.upper, tolerance: common.tolerance };
     summary.report(&format!("W{}(model, data)", task.order), common.json.as_deref(), &verdict)
 }
 

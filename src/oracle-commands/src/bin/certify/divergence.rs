@@ -30,7 +30,8 @@ pub fn run(task: &DivergenceTask) -> Result<(), Failure> {
     let progress = Gauge::new("distances and a first potential");
     let observe = progress.observer();
     let functional = Divergence::of(problem.f).lipschitz(problem.lipschitz);
-    let solved = functional.options(problem.options().observed_by(&observe)).between(&input.model, &input.data)?;
+    let solved =
+        functional.options(problem.options().observed_by(&observe)).between(&input.model, &input.data)?;
     let certificate = Certificate::of_divergence(&solved, &input, problem);
     if certificate.is_known() {
         progress.stage("writing the optimisers");

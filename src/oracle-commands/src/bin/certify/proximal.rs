@@ -63,7 +63,8 @@ pub fn run(task: &ProximalTask) -> Result<(), Failure> {
         None => (combined_proximal(&input.model, &input.data, problem.f, parameters, &options)?, None, 0.0),
         Some(positions) => {
             let weights = Some(input.model.weights());
-            let found = optimality_gap(positions.view(), weights, &input.data, problem.f, parameters, &options)?;
+            let found =
+                optimality_gap(positions.view(), weights, &input.data, problem.f, parameters, &options)?;
             let flow = Flow {
                 objective: found.objective.into(),
                 kinetic_energy: found.kinetic_energy,
@@ -94,7 +95,8 @@ pub fn run(task: &ProximalTask) -> Result<(), Failure> {
         progress.stage("writing the optimisers");
         let common = &problem.common;
         common.write_potential(&solved.initial_potential, || solved.potential.values_at_atoms())?;
-        let arrived = solved.paths.iter().filter_map(|path| Some((path.source as u32, path.data? as u32, path.mass)));
+        let arrived =
+            solved.paths.iter().filter_map(|path| Some((path.source as u32, path.data? as u32, path.mass)));
         common.write_plan(arrived, [input.model.len(), input.data.len()])?;
         problem.write_intermediate(&solved.intermediate, &solved.stayed)?;
         if let Some(file) = &task.endpoints {
@@ -110,7 +112,8 @@ pub fn run(task: &ProximalTask) -> Result<(), Failure> {
 fn start(task: &ProximalTask) -> Result<(Array2<f64>, Option<Array3<f64>>, f64), Failure> {
     let Some(path) = &task.trajectories else {
         let source = task.source.as_ref().map(read_points).transpose()?;
-        let source = source.ok_or_else(|| Failure::bad_input("--source", "missing", "a file of points (n, d)"))?;
+        let source =
+            source.ok_or_else(|| Failure::bad_input("--source", "missing", "a file of points (n, d)"))?;
         return Ok((source, None, task.horizon.unwrap_or(HORIZON)));
     };
     let recorded = read_trajectories(path)?;
