@@ -99,6 +99,11 @@ pub fn print_error(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", one_line(text, LONGEST));
 }
 
+/// Prints text beside the result, on standard error, as it is; a reader that has gone away changes nothing.
+pub fn print_aside(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
 /// Prints to standard output. A reader that has gone away has read enough: that is no failure. A full device is one line.
 pub fn print_text(text: &str) -> Result<(), Failure> {
     let mut output = std::io::stdout().lock();

@@ -135,10 +135,12 @@ fn bad_files_and_arguments_are_refused_in_one_line() {
         (vec!["--horizon", "inf"], "horizon: inf"),
         (vec!["--horizon", "0"], "horizon: 0"),
         (vec!["--tolerance", "0"], "tolerance: 0"),
-        (vec!["--solver", "pde", "--viscosity", "-1"], "viscosity: -1"),
+        (vec!["--solver", "pde", "--viscosity", "-1"], "a finite number >= 0"),
         (vec!["--out", inside_a_file], "a folder that can be created"),
-        (vec!["--potential", inside_a_file], "a writable folder"),
-        (vec!["--density", inside_a_file], "a writable folder"),
+        (vec!["--potential", inside_a_file], "a folder that can be written to"),
+        (vec!["--density", inside_a_file], "a folder that can be written to"),
+        (vec!["--viscosity", "0.1"], "--solver pde only"),
+        (vec!["--refinements", "2"], "--solver dual only"),
     ] {
         assert_refused(&solve(&arguments), words, &format!("{arguments:?}"));
     }
@@ -156,7 +158,7 @@ fn a_read_only_folder_is_refused_before_any_work() {
         return; // The superuser writes anywhere.
     }
     let output = solve(&["--out", locked.to_str().unwrap()]);
-    assert_refused(&output, "a writable folder", "read-only --out");
+    assert_refused(&output, "a folder that can be written to", "read-only --out");
 }
 
 #[test]

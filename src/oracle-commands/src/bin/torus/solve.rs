@@ -1,14 +1,17 @@
 //! `torus solve`: one game, one solver, certified bounds.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use proxflow_io::array::{read_array, write_array};
-use proxflow_io::command::{Failure, write_json};
+use proxflow_io::array::{ArrayPath, read_array, write_array};
+use proxflow_io::command::{Failure, print_text, write_json};
+use proxflow_io::memory;
+use proxflow_io::options::{divergence, non_negative};
+use proxflow_io::output::{Outputs, require_own_report};
 use proxflow_oracle_commands::COMMIT;
 use proxflow_reference::torus::time_solver::HamiltonianSign;
 use proxflow_reference::torus::time_solver::{TimeDependentOptions, TimeDependentProblem};
@@ -33,6 +36,33 @@ pub enum SolverName {
     Pde,
 }
 
+impl SolverName {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Static => "static",
+            Self::Dual => "dual",
+            Self::Pde => "pde",
+        }
+    }
+}
+
+/// Most nodes of the solvers that keep a matrix, before they look at how many carry mass.
+const LARGEST_EXACT: usize = 1 << 20;
+
+/// Node fields that a solve keeps at least.
+const FIELDS: u64 = 16;
+
+/// What `--out` holds.
+const FILES: [&str; 7] = [
+    "potential.npy",
+    "initial-potential.npy",
+    "terminal-density.npy",
+    "intermediate.npy",
+    "report.json",
+    "densities.png",
+    "potential.png",
+];
+
 /// Arguments of `torus solve`.
 #[derive(Debug, Clone, Args)]
 #[command(
@@ -56,8 +86,8 @@ pub struct SolveArguments {
     /// Lipschitz constant of the terminal potential
     #[arg(long, default_value_t = 1.0)]
     pub lipschitz: f64,
-    /// Divergence
-    #[arg(long, default_value = "kl")]
+    /// Divergence: kl, reverse-kl, alpha:A (A > 0, A != 1), chi2 (half of Pearson's), js, hellinger
+    #[arg(long, default_value = "kl", value_parser = divergence)]
     pub f: DivergenceKind,
     /// Source density: a name, or a .npy file of node masses
     #[arg(long, default_value = "bump")]
@@ -72,11 +102,12 @@ pub struct SolveArguments {
     #[arg(long, default_value_t = 1e-4)]
     pub tolerance: f64,
     /// Finer grids (each of twice the nodes per side) that the dual solver may try where the Lipschitz cap acts
-    #[arg(long, default_value_t = 1)]
-    pub refinements: usize,
-    /// Viscosity s >= 0 of the time-dependent solver
-    #[arg(long, default_value_t = 0.0)]
-    pub viscosity: f64,
+    /// [default: 1; with --solver dual only]
+    #[arg(long)]
+    pub refinements: Option<usize>,
+    /// Viscosity s >= 0 of the time-dependent solver [default: 0; with --solver pde only]
+    #[arg(long, value_parser = non_negative)]
+    pub viscosity: Option<f64>,
     /// Accepted for uniformity; no solver draws random numbers
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -131,6 +162,16 @@ struct Report {
 /// Solves, prints one line, writes what was asked for. A gap above the tolerance is a failed run (exit code 1).
 pub fn run(arguments: &SolveArguments) -> Result<(), Failure> {
     let grid = TorusGrid::new(arguments.dimension, arguments.grid)?;
+    refuse_ignored(arguments)?;
+    if arguments.solver != SolverName::Dual && grid.node_count() > LARGEST_EXACT {
+        let value = format!("{} nodes for --solver {}", grid.node_count(), arguments.solver.name());
+        return Err(Failure::bad_input(
+            "grid",
+            value,
+            "at most 2^20 nodes; --solver dual takes larger grids",
+        ));
+    }
+    memory::require("grid", "the fields of a solve", (grid.node_count() as u64).checked_mul(8 * FIELDS))?;
     let parameters = ProximalParameters::new(arguments.lipschitz, arguments.lambda, arguments.horizon)?;
     let problem = TorusProblem::new(
         grid,
@@ -144,6 +185,13 @@ pub fn run(arguments: &SolveArguments) -> Result<(), Failure> {
     }
     check_outputs(arguments)?;
     let (solution, hj_residual, continuity_residual) = solve(arguments, &problem)?;
+    let (lower, upper) = (solution.lower, solution.upper);
+    // Both bounds finite and in order, up to rounding relative to their size: anything else is no certificate.
+    if !(lower.is_finite() && upper.is_finite() && lower <= upper + 1e-9 * (1.0 + upper.abs())) {
+        return Err(Failure::Run(
+            "failed: rounding or overflow destroyed the bounds; nothing is reported".into(),
+        ));
+    }
     let report = Report {
         commit: COMMIT,
         solver: arguments.solver,
@@ -190,8 +238,8 @@ pub fn run(arguments: &SolveArguments) -> Result<(), Failure> {
     }
     match &arguments.json {
         Some(target) => write_json(target, &report)?,
-        None => println!(
-            "value of the {} in [{:.10}, {:.10}], gap {:.3e} (relative {:.1e}), {} iterations, {:.2} s",
+        None => print_text(&format!(
+            "value of the {} in [{:.10}, {:.10}], gap {:.3e} (relative {:.1e}), {} iterations, {:.2} s\n",
             described(report.bounded),
             report.lower,
             report.upper,
@@ -199,7 +247,7 @@ pub fn run(arguments: &SolveArguments) -> Result<(), Failure> {
             report.relative_gap,
             report.iterations,
             report.seconds
-        ),
+        ))?,
     }
     // Rounding may leave a gap of either sign on values near zero: the tolerance is relative to 1 + |value| there.
     if report.relative_gap > arguments.tolerance && report.gap > 1e-10 {
@@ -219,23 +267,40 @@ pub fn run(arguments: &SolveArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Refuses outputs that cannot be written before any work is done.
+/// Options that the chosen solver would ignore.
+fn refuse_ignored(arguments: &SolveArguments) -> Result<(), Failure> {
+    let ignored = |option: &str, value: String, solver: &str| {
+        Err(Failure::bad_input(option, format!("{value} with --solver {}", arguments.solver.name()), solver))
+    };
+    match (arguments.solver, arguments.viscosity, arguments.refinements) {
+        (SolverName::Static | SolverName::Dual, Some(viscosity), _) => {
+            ignored("--viscosity", viscosity.to_string(), "with --solver pde only")
+        }
+        (SolverName::Static | SolverName::Pde, _, Some(refinements)) => {
+            ignored("--refinements", refinements.to_string(), "with --solver dual only")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses outputs that cannot be written, or would replace an input or another command's report, before any work is done.
 fn check_outputs(arguments: &SolveArguments) -> Result<(), Failure> {
-    let json = arguments.json.as_deref().filter(|target| *target != "-").map(Path::new);
-    let files = [arguments.potential.as_deref(), arguments.density.as_deref(), json];
-    let parents = files.into_iter().flatten().map(|file| match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    });
-    if let Some(folder) = &arguments.out {
-        fs::create_dir_all(folder)
-            .map_err(|error| Failure::bad_input(folder.display(), error, "a folder that can be created"))?;
+    let law = |text: &'_ str| Some(ArrayPath::from(text).file).filter(|file| file.is_file());
+    let mut outputs = Outputs::new()
+        .input("--source", law(&arguments.source).as_deref())
+        .input("--target", law(&arguments.target).as_deref())
+        .json(arguments.json.as_deref())
+        .output("--potential", arguments.potential.as_deref())
+        .output("--density", arguments.density.as_deref());
+    let Some(folder) = &arguments.out else { return outputs.check() };
+    fs::create_dir_all(folder).map_err(|error| {
+        Failure::bad_input("--out", format!("{} ({error})", folder.display()), "a folder that can be created")
+    })?;
+    for name in FILES {
+        outputs = outputs.output("--out", Some(&folder.join(name)));
     }
-    for folder in parents.chain(arguments.out.as_deref()) {
-        tempfile::tempfile_in(folder)
-            .map_err(|error| Failure::bad_input(folder.display(), error, "a writable folder"))?;
-    }
-    Ok(())
+    require_own_report(&folder.join("report.json"), &["solver", "bounded"], "--out in a folder of its own")?;
+    outputs.check()
 }
 
 fn described(bounded: BoundedProblem) -> &'static str {
@@ -264,14 +329,14 @@ fn solve(arguments: &SolveArguments, problem: &TorusProblem) -> Result<(TorusSol
         SolverName::Dual => {
             let options = DualOptions {
                 relative_gap: arguments.tolerance,
-                refinements: arguments.refinements,
+                refinements: arguments.refinements.unwrap_or(1),
                 ..DualOptions::default()
             };
             solve_dual(problem, &options)?
         }
         SolverName::Pde => {
             let clock = Instant::now();
-            let timed = TimeDependentProblem::from_torus(problem, arguments.viscosity)?;
+            let timed = TimeDependentProblem::from_torus(problem, arguments.viscosity.unwrap_or(0.0))?;
             let mut tolerance = arguments.tolerance.min(1e-6);
             let solve = |tolerance| timed.solve(&TimeDependentOptions { tolerance, ..Default::default() });
             let mut solved = solve(tolerance)?;

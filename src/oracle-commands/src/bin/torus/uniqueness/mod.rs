@@ -13,7 +13,8 @@ use std::time::Instant;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use proxflow_io::command::{Failure, write_json};
+use proxflow_io::command::{Failure, print_aside, print_text, write_json};
+use proxflow_io::output::{Outputs, require_own_report};
 use proxflow_oracle_commands::COMMIT;
 use proxflow_reference::torus::TorusGrid;
 use proxflow_reference::torus::experiments::controls::{pure_divergence, run_controls};
@@ -112,9 +113,9 @@ pub fn run(arguments: &UniquenessArguments) -> Result<(), Failure> {
     report::write(arguments, &report)?;
     let table = table::table(&report);
     if arguments.json.as_deref() == Some("-") {
-        eprint!("{table}")
+        print_aside(&table);
     } else {
-        print!("{table}")
+        print_text(&table)?;
     }
     if let Some(target) = &arguments.json {
         write_json(target, &report)?;
@@ -137,5 +138,11 @@ fn check(arguments: &UniquenessArguments) -> Result<(), Failure> {
         Failure::bad_input("out", format!("{} ({error})", arguments.out.display()), "a writable folder")
     };
     fs::create_dir_all(&arguments.out).map_err(failed)?;
-    tempfile::tempfile_in(&arguments.out).map(drop).map_err(failed)
+    require_own_report(
+        &arguments.out.join("report.json"),
+        &["uniqueness", "controls"],
+        "--out in a folder of its own",
+    )?;
+    tempfile::tempfile_in(&arguments.out).map(drop).map_err(failed)?;
+    Outputs::new().json(arguments.json.as_deref()).check()
 }
