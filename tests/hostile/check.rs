@@ -25,7 +25,8 @@ pub fn check(row: &Row, outcome: &Outcome, place: &Path) -> Result<(), String> {
         return refuse("a panic".into());
     }
     if code == 0 {
-        if row.sink == Sink::Pipe {
+        // Help explains what `inf` means.
+        if row.sink == Sink::Pipe && !row.arguments.iter().any(|word| word == "--help") {
             numbers(&output)?;
         }
     } else {

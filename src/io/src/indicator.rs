@@ -102,7 +102,9 @@ impl<T: ?Sized> Table<T> {
         T: Sized,
     {
         let mut text = format!("{:36}", "");
-        titles.iter().for_each(|title| drop(write!(text, "{title:>24}")));
+        for title in titles {
+            let _ = write!(text, "{title:>24}");
+        }
         for column in self.0 {
             let _ = write!(text, "\n{:36}", column.indicator.label);
             for entry in entries {

@@ -120,7 +120,7 @@ fn bad_files_and_arguments_are_refused_in_one_line() {
     for (arguments, words) in [
         (vec!["--source", &nan], "NaN at [7]"),
         (vec!["--source", &infinite], "inf at [7]"),
-        (vec!["--target", &negative], "target[7]: -0.5"),
+        (vec!["--target", &negative], "target[7] of"),
         (vec!["--source", &zero], "total mass"),
         (vec!["--source", &short], "[16]"),
         (vec!["--target", plane], "[32, 32]"),

@@ -96,7 +96,7 @@ fn a_given_flow_is_compared_with_the_optimum() {
 
     let (flat, one) = (files.name("flat.npy"), files.name("x.npy"));
     write_array(&files.path("flat.npy"), &x).unwrap();
-    bad_input(&["proximal", "--trajectories", &flat, "--data", &z], &["flat.npy", "(N + 1, n, d)"]);
+    bad_input(&["proximal", "--trajectories", &flat, "--data", &z], &["flat.npy", "(times, samples, d)"]);
     bad_input(&["proximal", "--trajectories", &flat, "--source", &one, "--data", &z], &["--source"]);
 }
 

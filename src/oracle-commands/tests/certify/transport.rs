@@ -114,10 +114,7 @@ fn potentials_at_new_points_have_the_value_and_the_slope_of_the_optimum() {
         // phi is smooth between its kinks: second order, and rounding of 1e-16/1e-6.
         assert!(((moved[0] - moved[1]) / (2.0 * step) - slopes[[3, k]]).abs() < 1e-8);
     }
-    bad_input(
-        &[&["potential"], &task[..], &["--at", &files.name("p.npy"), "--values", &at]].concat(),
-        &["--values", "--at"],
-    );
+    bad_input(&[&["potential"], &task[..], &["--at", &at, "--values", &at]].concat(), &["--values", "--at"]);
     bad_input(&[&["potential"], &task[..], &["--at", &at]].concat(), &["--values"]);
 }
 

@@ -89,10 +89,10 @@ pub struct SolveArguments {
     /// Divergence: kl, reverse-kl, alpha:A (A > 0, A != 1), chi2 (half of Pearson's), js, hellinger
     #[arg(long, default_value = "kl", value_parser = divergence)]
     pub f: DivergenceKind,
-    /// Source density: a name, or a .npy file of node masses
+    /// Source density: a name, or a file of node masses (.npy, .npz:NAME, .safetensors:NAME)
     #[arg(long, default_value = "bump")]
     pub source: String,
-    /// Target density: a name, or a .npy file of node masses
+    /// Target density: a name, or a file of node masses
     #[arg(long, default_value = "mixture")]
     pub target: String,
     /// Solver
@@ -313,8 +313,11 @@ fn described(bounded: BoundedProblem) -> &'static str {
 }
 
 fn density(field: &str, text: &str, grid: &TorusGrid) -> Result<ndarray::ArrayD<f64>, Failure> {
-    if text.ends_with(".npy") || text.contains(".npz") {
-        return Ok(grid.require_density(field, &read_array(&text.into())?)?);
+    if text.ends_with(".npy") || text.contains(".npz") || text.contains(".safetensors") {
+        let masses = read_array(&text.into())?;
+        let named =
+            |error: InvalidInput| InvalidInput { field: format!("{} of {text}", error.field), ..error };
+        return Ok(grid.require_density(field, &masses).map_err(named)?);
     }
     let named: NamedDensity =
         text.parse().map_err(|error: InvalidInput| InvalidInput { field: field.into(), ..error })?;
