@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`cost`] (what is paid), [`certificate`] (how a value is bounded from both sides, independently
 //! of any solver), [`semi_relaxed`] (the problem and its loop), then its parts `law` (tree constants), `links` and
-//! `forest` (the active set), `pricing`, `start`; `balanced` (network simplex), [`wasserstein`], [`mod@line`], [`circle`].
+//! `forest` (the active set), `pricing`, `start`; `balanced` (network simplex), [`mod@wasserstein`], [`mod@line`], [`circle`].
 
 mod balanced;
 mod basis;
