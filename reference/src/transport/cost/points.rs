@@ -114,7 +114,7 @@ impl PointCost {
         Ok(DenseCost { matrix, forbids: false, enclosure: self.enclosure() })
     }
 
-    /// The dense cost when it needs at most `bytes` (see [`DENSE_COST_BYTES`]), else this cost computed on the fly.
+    /// The dense cost when it needs at most `bytes` (see [`DENSE_COST_BYTES`](super::DENSE_COST_BYTES)), else this cost computed on the fly.
     ///
     /// ```
     /// use ndarray::array;
