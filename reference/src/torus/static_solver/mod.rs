@@ -126,7 +126,8 @@ pub fn solve_static(
         },
         iterations: transport.iterations,
         seconds: started.elapsed().as_secs_f64(),
-    };
+    }
+    .gated();
     Ok(StaticSolution { solution, plan })
 }
 

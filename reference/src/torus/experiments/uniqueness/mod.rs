@@ -5,19 +5,18 @@
 //! tolerance. [`controls`](super::controls) removes one hypothesis at a time (3.6) and must spread at least a hundred times further.
 
 mod fields;
-mod optimum;
+mod relabelled;
 pub mod spread;
 pub mod starts;
 
 pub use fields::time_dependent_fields;
-pub use optimum::{StaticOptimum, static_optimum};
 
 use ndarray::ArrayD;
 use rayon::prelude::*;
 use serde::Serialize;
 
 use self::fields::straight_line_fields;
-use self::optimum::relabelled_cost;
+use self::relabelled::relabelled_cost;
 use self::spread::{Sample, Spread};
 use self::starts::{random_potential, random_relabelling};
 use crate::specification::{DivergenceKind, InvalidInput, ProximalParameters};
