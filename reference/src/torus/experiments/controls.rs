@@ -83,7 +83,7 @@ pub fn flipped_coupling(
     let ends: Result<Vec<(Vec<f64>, f64)>, InvalidInput> = (0..starts as u64)
         .into_par_iter()
         .map(|k| {
-            let mut potential = random_potential(scheme.stencil(), game.lipschitz(), seed ^ (k << 20));
+            let mut potential = random_potential(scheme.neighbours(), game.lipschitz(), seed ^ (k << 20));
             let (mut change, mut generated) = (f64::INFINITY, Vec::new());
             for _ in 0..FLIPPED_ITERATIONS {
                 let flow = scheme.flow(&scheme.solve(&potential), game.source());
@@ -193,7 +193,7 @@ pub fn pure_divergence(
         let kl: f64 = (0..law.len()).map(|i| law[i] * (law[i].ln() - log_target[i])).sum();
         let target = normalised(&smoothed_target.masses());
         let smoothed = TimeDependentProblem::new(
-            singular.scheme().stencil().clone(),
+            singular.scheme().grid(),
             ProximalParameters::new(singular.lipschitz(), 1.0, 0.25)?,
             0.0,
             DivergenceKind::KullbackLeibler,

@@ -27,7 +27,7 @@ use self::ascent::Ascent;
 pub use self::ascent::AscentStep;
 use self::ascent::free::climb_free;
 use self::bounds::continuum_bounds::ContinuumBounds;
-use self::cap::capped_ascent::{cap_acts, certify, climb_capped, put_on_cap};
+use self::cap::{cap_acts, certify, climb_capped, put_on_cap};
 use self::level::Level;
 use self::options::Effort;
 pub use self::options::{AtFloor, DualOptions};
@@ -74,7 +74,10 @@ pub fn solve_dual_observed(
         };
         match next {
             Some(next) => (level, start) = (next, climbed.prolonged()),
-            None => return Ok(solution(problem, climbed, options.relative_gap, clock)),
+            None => {
+                let Climbed { ascent, reached } = climbed;
+                return Ok(solution(problem, &ascent, reached, options.relative_gap, clock));
+            }
         }
     }
 }

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use ndarray::ArrayD;
 
-use super::Climbed;
+use super::ascent::Ascent;
 use super::ascent::free::FreePoint;
-use super::cap::capped_ascent::CappedPoint;
+use super::cap::CappedPoint;
 use super::level::PrimalPoint;
 use super::tuning;
 use crate::torus::lattice::grid::TorusGrid;
@@ -55,11 +55,11 @@ impl Reached {
 /// neighbours.
 pub(super) fn solution(
     problem: &TorusProblem,
-    climbed: Climbed,
+    ascent: &Ascent,
+    reached: Option<Reached>,
     relative_gap: f64,
     clock: Instant,
 ) -> TorusSolution {
-    let Climbed { ascent, reached } = climbed;
     let grids = || successors(Some(ascent.level.grid), coarser).take_while(|grid| *grid != problem.grid);
     let array = |values: Vec<f64>| {
         ArrayD::from_shape_vec(problem.grid.shape(), values).expect("one value for each node")

@@ -5,7 +5,7 @@ use super::*;
 use crate::specification::{DivergenceKind, ProximalParameters};
 use crate::torus::experiments::uniqueness::starts::random_potential;
 use crate::torus::lattice::grid::TorusGrid;
-use crate::torus::lattice::stencil::Stencil;
+use crate::torus::lattice::neighbour_table::NeighbourTable;
 use crate::torus::lattice::vector::kullback_leibler;
 use crate::torus::solution::BoundedProblem;
 use crate::torus::{MiddlePoint, NamedDensity, solve_static};
@@ -139,10 +139,10 @@ fn towards_a_singular_target_the_gap_has_second_order_too() {
 fn the_free_ascent_keeps_all_mass_on_the_target_and_forgets_its_start() {
     // The cap is below the steepest kinetic slope: on cones of slope L mass would land beside the target.
     let problem = problem((2, 32), (NamedDensity::Bump, NamedDensity::Circle), (1.0, 1.0, 0.25));
-    let stencil = Stencil::new(2, 32).unwrap();
+    let neighbours = NeighbourTable::new(problem.grid).unwrap();
     let aim = Some(Aim { relative_gap: 0.0, at_floor: AtFloor::Settle });
     let values = [1000, 1001, 1003].map(|seed| {
-        let mut ascent = Ascent::new(Level::of(&problem), random_potential(&stencil, 1.0, seed));
+        let mut ascent = Ascent::new(Level::of(&problem), random_potential(&neighbours, 1.0, seed));
         climb_free(&mut ascent, &Effort { aim, free_steps: 200, rounds: 0, inner_steps: 0 }, &mut |_| ());
         assert_eq!(ascent.level.stray_mass(&ascent.smooth.marginal), 0.0);
         ascent.value
@@ -156,10 +156,10 @@ fn every_start_ends_in_the_same_problem_towards_a_singular_target() {
     // From the first of these starts the free ascent stuck with a quarter of the mass off the target, from the others not,
     // while empty nodes were put on cones of slope L.
     let problem = problem((2, 32), (NamedDensity::Bump, NamedDensity::Circle), (1.0, 1.0, 0.25));
-    let stencil = Stencil::new(2, 32).unwrap();
+    let neighbours = NeighbourTable::new(problem.grid).unwrap();
     let solutions: Vec<TorusSolution> = (1000..1003)
         .map(|seed| {
-            let start = Some(random_potential(&stencil, 1.0, seed));
+            let start = Some(random_potential(&neighbours, 1.0, seed));
             let at_floor = AtFloor::Settle;
             let options =
                 DualOptions { relative_gap: 0.0, rounds: 100, at_floor, start, ..Default::default() };

@@ -4,8 +4,6 @@
 //! names the figure that set it; "sensitivity" points to the table of docs/records/torus.md, where the constant is halved and
 //! doubled on random instances.
 
-use super::options::AtFloor;
-
 // ---- The ladder of levels.
 
 /// Nodes per side below which coarsening stops: a grid of 32^2 costs below a millisecond for each Newton step, and a coarser one
@@ -49,12 +47,9 @@ pub(super) const ROUNDING_UNITS: f64 = 16.0;
 pub(super) const IDLE: f64 = 0.98;
 
 /// Idle rounds in a row after which the grid is the limit.
-pub(super) const fn idle_rounds_allowed(at_floor: AtFloor) -> usize {
-    match at_floor {
-        AtFloor::Stop => 2,
-        AtFloor::Settle => 40,
-    }
-}
+pub(super) const IDLE_ROUNDS: usize = 2;
+/// The same where fields are compared, which settle long after the gap.
+pub(super) const SETTLING_IDLE_ROUNDS: usize = 40;
 
 // ---- Newton's method on one grid.
 

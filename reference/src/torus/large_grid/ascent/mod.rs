@@ -8,13 +8,14 @@
 pub(super) mod free;
 mod line_rearrangement;
 mod newton_direction;
+pub(super) mod slope_cap;
 pub(super) mod smooth_dual;
 
 use std::time::Instant;
 
 use crate::torus::large_grid::ascent::newton_direction::{Metric, NewtonDirection};
+use crate::torus::large_grid::ascent::slope_cap::SlopeCap;
 use crate::torus::large_grid::ascent::smooth_dual::{KineticValue, SmoothDual};
-use crate::torus::large_grid::cap::slope_cap::SlopeCap;
 use crate::torus::large_grid::level::{Level, log_partition};
 use crate::torus::large_grid::tuning;
 use crate::torus::lattice::grid::TorusGrid;

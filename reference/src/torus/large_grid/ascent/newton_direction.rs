@@ -1,8 +1,8 @@
 //! The Newton direction of the dual: conjugate gradients on `-E'' + Cov_tilted` (and the penalty of a cap), preconditioned by the Sobolev metric
 //! `(1 - (T/lambda) Laplacian)^{-1}` between two diagonal scalings, which FFTs apply in O(N^d log N).
 
+use crate::torus::large_grid::ascent::slope_cap::SlopeCap;
 use crate::torus::large_grid::ascent::smooth_dual::SmoothDual;
-use crate::torus::large_grid::cap::slope_cap::SlopeCap;
 use crate::torus::large_grid::tuning;
 use crate::torus::lattice::spectral::SpectralSolver;
 use crate::torus::lattice::vector::{add_scaled, dot, sum_pairs, update};

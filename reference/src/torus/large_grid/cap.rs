@@ -7,9 +7,9 @@
 //! until the certified gap is small enough
 //! ```
 
+use crate::torus::large_grid::ascent::slope_cap::SlopeCap;
 use crate::torus::large_grid::ascent::{Ascent, AscentStep};
 use crate::torus::large_grid::bounds::continuum_bounds::{ContinuumBounds, ContinuumDual};
-use crate::torus::large_grid::cap::slope_cap::SlopeCap;
 use crate::torus::large_grid::level::{DualPoint, Level, PrimalPoint};
 use crate::torus::large_grid::options::{Aim, AtFloor, Effort};
 use crate::torus::large_grid::tuning;
@@ -88,7 +88,11 @@ impl Certificate {
         let shrank = old_gap.is_none_or(|old_gap| point.gap() < tuning::IDLE * old_gap);
         self.idle_rounds = if shrank { 0 } else { self.idle_rounds + 1 };
         let met = point.gap() <= self.aim.relative_gap * point.primal.value().abs();
-        let at_floor = self.idle_rounds == tuning::idle_rounds_allowed(self.aim.at_floor);
+        let at_floor = self.idle_rounds
+            == match self.aim.at_floor {
+                AtFloor::Stop => tuning::IDLE_ROUNDS,
+                AtFloor::Settle => tuning::SETTLING_IDLE_ROUNDS,
+            };
         let point = self.best.insert(point);
         if met {
             point.termination = Termination::Gap;
