@@ -24,7 +24,23 @@ import tempfile
 LEFT_OUT = {"seconds", "commit", "command", "version", "milliseconds", "started", "provenance"}
 
 # (case, key) -> why the value differs from that of commit a343ab3 on purpose.
-DIFFERENCES = {}
+DIFFERENCES = {
+    **{
+        (case, key): "the two residuals are null for solvers without time steps; --solver dual states its tolerance here"
+        for case in (
+            "torus: static, 1-D, cap active",
+            "torus: static, 2-D, singular target",
+            "torus: static, 2-D, alpha 0.5",
+            "torus: static, 1-D, chi2 from a file",
+            "torus: static, 1-D, squared hellinger",
+            "torus: dual, 1-D, cap inactive",
+            "torus: dual, 2-D, cap inactive",
+            "torus: dual, 2-D, cap active, refined",
+            "torus: dual, 2-D, singular target",
+        )
+        for key in ("hj_residual", "continuity_residual")
+    },
+}
 
 TORUS = "torus solve --json - --potential phi.npy --density rho.npy "
 
@@ -35,7 +51,7 @@ CASES = {
     "torus: static, 2-D, alpha 0.5": TORUS + "--dim 2 --grid 12 --f alpha:0.5 --target two-bumps",
     "torus: static, 1-D, chi2 from a file": TORUS + "--dim 1 --grid 32 --f chi2 --source masses.npy --target uniform",
     "torus: static, 1-D, squared hellinger": TORUS + "--dim 1 --grid 48 --f hellinger --lipschitz 0.5",
-    "torus: dual, 1-D, cap inactive": TORUS + "--dim 1 --grid 256 --solver dual --lipschitz 10 --target two-bumps",
+    "torus: dual, 1-D, cap inactive": TORUS + "--dim 1 --grid 256 --solver dual --lipschitz 10 --target two-bumps --tolerance 1e-4",
     "torus: dual, 2-D, cap inactive": TORUS + "--dim 2 --grid 64 --solver dual --lipschitz 10 --tolerance 1e-3",
     "torus: dual, 2-D, cap active, refined": TORUS + "--dim 2 --grid 64 --solver dual --lipschitz 0.3 --tolerance 2e-3",
     "torus: dual, 2-D, singular target": TORUS + "--dim 2 --grid 64 --solver dual --target circle --tolerance 5e-2 --refinements 0",

@@ -17,6 +17,7 @@ use ndarray::ArrayD;
 use crate::specification::{DivergenceKind, InvalidInput, ProximalParameters};
 use crate::torus::lattice::grid::TorusGrid;
 use crate::torus::operators::hopf_lax::hopf_lax;
+use crate::transport::PointwiseCost;
 
 /// One instance: what to transport, to what, at which price.
 #[derive(Debug, Clone)]
@@ -78,11 +79,8 @@ impl TorusProblem {
 
     /// The Huber cost `H(|z|)` (notation 2.2) for every displacement `z`.
     pub fn huber_cost(&self) -> ArrayD<f64> {
-        let ProximalParameters { lipschitz, lambda, horizon } = self.parameters;
-        let kink = self.parameters.kink();
-        self.grid.distance_from_origin().mapv(|r| {
-            if r <= kink { lambda * r * r / (2.0 * horizon) } else { lipschitz * r - 0.5 * lipschitz * kink }
-        })
+        let huber = PointwiseCost::Huber(self.parameters);
+        self.grid.distance_from_origin().mapv(|r| huber.of_squared_distance(r * r))
     }
 
     /// `max_z c'(0, z) - H(|z|) >= 0`: what keeping the middle point on nodes can cost at most. O(h^{4/3}) in two

@@ -136,6 +136,9 @@ fn bad_files_and_arguments_are_refused_in_one_line() {
         (vec!["--horizon", "0"], "horizon: 0"),
         (vec!["--tolerance", "0"], "tolerance: 0"),
         (vec!["--solver", "pde", "--viscosity", "-1"], "a finite number >= 0"),
+        (vec!["--tolerance", "-1"], "tolerance: -1"),
+        (vec!["--viscosity", "0.1", "--solver", "dual"], "with --solver pde only"),
+        (vec!["--refinements", "9", "--solver", "dual"], "0 to 4"),
         (vec!["--out", inside_a_file], "a folder that can be created"),
         (vec!["--potential", inside_a_file], "a folder that can be written to"),
         (vec!["--density", inside_a_file], "a folder that can be written to"),
@@ -174,6 +177,123 @@ fn a_run_folder_holds_arrays_report_and_pictures() {
         for name in ["potential.npy", "terminal-density.npy", "report.json", "densities.png", "potential.png"]
         {
             assert!(out.join(name).metadata().unwrap().len() > 100, "{dimension} {name}");
+        }
+    }
+}
+
+/// `torus solve --dim 2 ...` without the common arguments.
+fn solve_in_two_dimensions(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_torus")).args(["solve", "--dim", "2"]).args(arguments).output().unwrap()
+}
+
+#[test]
+fn a_grid_beyond_a_solver_is_refused_at_once() {
+    for (solver, side) in [("static", "8192"), ("static", "2048"), ("pde", "8192"), ("pde", "65")] {
+        let clock = std::time::Instant::now();
+        let output = solve_in_two_dimensions(&["--grid", side, "--solver", solver]);
+        assert_refused(&output, "--solver dual takes larger grids", solver);
+        // Starting a process on a loaded machine, not densities on 67 million nodes.
+        assert!(clock.elapsed().as_secs_f64() < 3.0, "{solver} {side}: {:?}", clock.elapsed());
+    }
+}
+
+#[test]
+fn what_is_no_certificate_is_a_failed_run_without_a_number() {
+    for arguments in [
+        ["--solver", "pde", "--viscosity", "1e50", "--horizon", "1"],
+        ["--solver", "pde", "--lipschitz", "1e-200", "--horizon", "1"],
+        ["--solver", "pde", "--lipschitz", "1e-160", "--horizon", "1"],
+        ["--solver", "dual", "--lipschitz", "1e-200", "--horizon", "1"],
+        ["--solver", "static", "--lipschitz", "1e-200", "--horizon", "1"],
+        ["--solver", "static", "--lipschitz", "1e200", "--horizon", "1"],
+        ["--solver", "dual", "--lipschitz", "1e200", "--horizon", "1"],
+        ["--solver", "static", "--lambda", "1e200", "--lipschitz", "1e200"],
+        ["--solver", "dual", "--lambda", "1e200", "--lipschitz", "1e200"],
+        ["--solver", "dual", "--lambda", "1e-200", "--lipschitz", "1e-200"],
+        ["--solver", "static", "--f", "alpha:1.0000000000000002", "--lipschitz", "1"],
+        ["--solver", "static", "--f", "alpha:1e-15", "--lipschitz", "1"],
+    ] {
+        let output = solve(&arguments);
+        let report: Option<serde_json::Value> = serde_json::from_slice(&output.stdout).ok();
+        match (output.status.code(), report) {
+            (Some(0), Some(report)) => {
+                let (lower, upper) = (report["lower"].as_f64().unwrap(), report["upper"].as_f64().unwrap());
+                assert!(0.0 <= lower && lower <= upper, "{arguments:?} [{lower}, {upper}]");
+            }
+            (Some(1), Some(report)) if report["termination"] == "failed" => {
+                for key in ["lower", "upper", "gap", "relative_gap", "kinetic_cost", "divergence"] {
+                    assert!(report[key].is_null(), "{arguments:?} {key} {report}");
+                }
+                assert_eq!(String::from_utf8_lossy(&output.stderr).trim().lines().count(), 1);
+            }
+            (Some(1), Some(report)) => {
+                let (lower, upper) = (report["lower"].as_f64().unwrap(), report["upper"].as_f64().unwrap());
+                assert!(0.0 <= lower && lower <= upper, "{arguments:?} [{lower}, {upper}]");
+            }
+            _ => assert_refused(&output, "allowed: ", &format!("{arguments:?}")),
+        }
+    }
+    // Negative control: this one has no certificate at all, and was reported as [NaN, NaN] with exit code 0.
+    let output = solve(&["--solver", "pde", "--viscosity", "1e50"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
+#[test]
+fn equal_densities_are_worth_zero_on_every_grid_and_by_every_solver() {
+    for name in ["bump", "uniform"] {
+        for grid in ["32", "64", "128"] {
+            let output = solve_in_two_dimensions(&[
+                "--grid", grid, "--source", name, "--target", name, "--solver", "dual", "--json", "-",
+            ]);
+            assert_eq!(output.status.code(), Some(0), "{name} {grid} {output:?}");
+            assert_eq!((number(&output, "lower"), number(&output, "upper")), (0.0, 0.0), "{name} {grid}");
+        }
+        for solver in ["static", "pde"] {
+            let output = solve(&["--source", name, "--target", name, "--solver", solver]);
+            assert_eq!(output.status.code(), Some(0), "{name} {solver} {output:?}");
+            let (lower, upper) = (number(&output, "lower"), number(&output, "upper"));
+            assert!(lower >= 0.0 && upper >= lower && upper < 1e-9, "{name} {solver} [{lower}, {upper}]");
+        }
+    }
+}
+
+#[test]
+fn the_default_tolerance_of_the_dual_solver_is_what_its_grid_allows() {
+    let arguments = ["--grid", "48", "--solver", "dual", "--lipschitz", "0.2", "--json", "-"];
+    let output = solve_in_two_dimensions(&arguments);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    // Asked for explicitly, the same is a failed run.
+    let asked =
+        solve_in_two_dimensions(&[&arguments[..], &["--tolerance", "1e-9", "--refinements", "0"]].concat());
+    assert_eq!(asked.status.code(), Some(1), "{asked:?}");
+    let report: serde_json::Value = serde_json::from_slice(&asked.stdout).unwrap();
+    assert_eq!((&report["tolerance_met"], &report["tolerance"]), (&false.into(), &1e-9.into()));
+}
+
+#[test]
+fn a_solver_reports_the_residuals_of_the_equations_it_has_and_null_for_the_others() {
+    for solver in ["static", "dual", "pde"] {
+        let output = solve(&["--solver", solver]);
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        for key in ["hj_residual", "continuity_residual"] {
+            assert_eq!(report[key].is_number(), solver == "pde", "{solver} {key}");
+            assert!(report.get(key).is_some(), "{solver} {key}");
+        }
+        assert_eq!(report["semigroup_defect"].is_number(), solver != "pde", "{solver}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_reader_that_goes_away_or_a_full_device_ends_it_without_a_panic() {
+    let binary = env!("CARGO_BIN_EXE_torus");
+    for (tail, expected) in [("| head -c 1", vec![0]), ("> /dev/full", vec![1, 2])] {
+        let line = format!("set -o pipefail; {binary} solve --dim 1 --grid 64 --json - {tail}");
+        let output = Command::new("bash").args(["-c", &line]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!text.contains("panicked") && text.lines().count() <= 1, "{tail}: {text}");
+        if tail.starts_with('>') {
+            assert!(expected.contains(&output.status.code().unwrap()), "{tail} {output:?}");
         }
     }
 }

@@ -4,7 +4,7 @@ use proxflow_reference::ProximalParameters;
 use proxflow_reference::torus::experiments::convergence::ConvergenceTable;
 use proxflow_reference::torus::exact_solutions::{ExactSolution, StraightLineGame};
 use proxflow_reference::torus::time_solver::HamiltonJacobiScheme;
-use proxflow_reference::torus::Stencil;
+use proxflow_reference::torus::TorusGrid;
 
 use crate::claim::{Basis, Bound, CheckError, Claim, Finding, Setting};
 use crate::report::plot::Plot;
@@ -121,13 +121,13 @@ fn check(_: &Setting) -> Result<Finding, CheckError> {
 /// Both sides on a grid of `n` nodes: terminal data of the games, everything else from the schemes.
 fn scheme_sides(games: &[StraightLineGame; 2], n: usize) -> Result<(f64, f64), CheckError> {
     let ProximalParameters { lipschitz, lambda, horizon } = games[0].parameters;
-    let scheme = HamiltonJacobiScheme::new(Stencil::new(1, n)?, lambda, horizon, 0.0, lipschitz)?;
-    let stencil = scheme.stencil();
-    let source = games[0].weights(stencil, 0.0);
+    let scheme = HamiltonJacobiScheme::new(TorusGrid::new(1, n)?, lambda, horizon, 0.0, lipschitz)?;
+    let grid = scheme.neighbours();
+    let source = games[0].weights(grid, 0.0);
     let solved: Vec<_> = games
         .iter()
         .map(|game| {
-            let potentials = scheme.solve(&stencil.sample(|x| game.potential(x, horizon)));
+            let potentials = scheme.solve(&grid.sample(|x| game.potential(x, horizon)));
             let flow = scheme.flow(&potentials, &source);
             (potentials, flow.weights)
         })
@@ -138,8 +138,8 @@ fn scheme_sides(games: &[StraightLineGame; 2], n: usize) -> Result<(f64, f64), C
     let mut right = 0.0;
     for k in 0..steps {
         for i in 0..n {
-            let slope = (field(k, stencil.forward(0)[i] as usize)
-                - field(k, stencil.backward(0)[i] as usize))
+            let slope = (field(k, grid.forward(0)[i] as usize)
+                - field(k, grid.backward(0)[i] as usize))
                 * n as f64
                 / 2.0;
             right -=

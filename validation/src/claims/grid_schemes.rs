@@ -4,7 +4,7 @@ use proxflow_reference::ProximalParameters;
 use proxflow_reference::torus::experiments::convergence::scheme_orders;
 use proxflow_reference::torus::exact_solutions::{ParabolicWell, StraightLineGame};
 use proxflow_reference::torus::time_solver::{HamiltonJacobiScheme, HamiltonianSign};
-use proxflow_reference::torus::Stencil;
+use proxflow_reference::torus::TorusGrid;
 use rand::Rng;
 
 use crate::claim::{Basis, Bound, CheckError, Claim, Finding, Setting};
@@ -27,11 +27,11 @@ pub(super) const CLAIM: Claim = Claim {
 fn check(setting: &Setting) -> Result<Finding, CheckError> {
     let mut generator = setting.stream("grid_schemes");
     let side = setting.choose(16, 64);
-    let scheme = HamiltonJacobiScheme::new(Stencil::new(2, side)?, 0.6, 0.3, 0.0, 1.0)?;
-    let stencil = scheme.stencil();
-    let nodes = stencil.nodes();
+    let scheme = HamiltonJacobiScheme::new(TorusGrid::new(2, side)?, 0.6, 0.3, 0.0, 1.0)?;
+    let grid = scheme.neighbours();
+    let nodes = grid.node_count();
     let mut random = || -> Vec<f64> { (0..nodes).map(|_| generator.random::<f64>()).collect() };
-    let terminal: Vec<f64> = random().iter().map(|u| 0.5 * u * stencil.spacing()).collect();
+    let terminal: Vec<f64> = random().iter().map(|u| 0.5 * u * grid.spacing()).collect();
     let (direction, field) = (random(), random());
     let source = normalised(random());
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();

@@ -3,7 +3,7 @@
 use proxflow_reference::{DivergenceKind, ProximalParameters};
 use proxflow_reference::torus::experiments::convergence::{l1_distance, sup_distance_modulo_constant};
 use proxflow_reference::torus::exact_solutions::normalised;
-use proxflow_reference::torus::Stencil;
+use proxflow_reference::torus::TorusGrid;
 use proxflow_reference::torus::time_solver::{
     Start, TimeDependentOptions, TimeDependentProblem, TimeDependentSolution,
 };
@@ -33,9 +33,9 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
     let mut generator = setting.stream("uniqueness");
     let (nodes, starts) = setting.choose((48, 4), (128, 32));
     let parameters = ProximalParameters::new(1.0, 1.0, 0.25)?;
-    let stencil = Stencil::new(1, nodes)?;
+    let grid = TorusGrid::new(1, nodes)?;
     let bump = |centre: f64, width: f64| {
-        normalised(stencil.sample(|x| {
+        normalised(grid.sample(|x| {
             let r = (std::f64::consts::PI * (x[0] - centre)).sin() / std::f64::consts::PI;
             (-r * r / (2.0 * width * width)).exp() + 1e-6
         }))
@@ -49,7 +49,7 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
 
     let solve = |target: &[f64], start: Start| -> Result<TimeDependentSolution, CheckError> {
         let problem =
-            TimeDependentProblem::new(stencil.clone(), parameters, 0.0, KL, source.clone(), target.to_vec())?;
+            TimeDependentProblem::new(grid, parameters, 0.0, KL, source.clone(), target.to_vec())?;
         Ok(problem.solve(&TimeDependentOptions { start, ..TimeDependentOptions::default() })?)
     };
     let mut finding = Finding::new();
@@ -63,7 +63,7 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
             // Random Fourier series of slope below L / 2.
             let waves: Vec<[f64; 2]> =
                 (0..4).map(|_| [generator.random::<f64>() - 0.5, generator.random()]).collect();
-            let start = stencil.sample(|x| {
+            let start = grid.sample(|x| {
                 waves
                     .iter()
                     .enumerate()
@@ -108,7 +108,7 @@ fn check(setting: &Setting) -> Result<Finding, CheckError> {
     // The pairing of 1.7 with a common source and different targets is negative by 3.4, with a common target positive;
     // the flipped coupling exchanges the two, and nothing then forces the solutions together.
     let other_source = bump(0.45, 0.08);
-    let common = TimeDependentProblem::new(stencil.clone(), parameters, 0.0, KL, other_source, smooth.clone())?
+    let common = TimeDependentProblem::new(grid, parameters, 0.0, KL, other_source, smooth.clone())?
         .solve(&TimeDependentOptions::default())?;
     let pairing: f64 = (0..nodes)
         .map(|i| {

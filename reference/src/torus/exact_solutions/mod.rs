@@ -22,7 +22,7 @@ pub use kinks::{ParabolicWell, Tent};
 pub use straight_lines::StraightLineGame;
 
 use crate::specification::ProximalParameters;
-use crate::torus::lattice::stencil::Stencil;
+use crate::torus::lattice::grid::TorusGrid;
 
 /// A solution of Hamilton-Jacobi and continuity, for points `x` in `[0, 1)^d`.
 pub trait ExactSolution {
@@ -36,8 +36,8 @@ pub trait ExactSolution {
     fn density(&self, x: &[f64], t: f64) -> f64;
 
     /// Node weights of `rho(., t)`, normalised to mass 1 on the grid (the correction is of the quadrature's order).
-    fn weights(&self, stencil: &Stencil, t: f64) -> Vec<f64> {
-        normalised(stencil.sample(|x| self.density(x, t)))
+    fn weights(&self, grid: &TorusGrid, t: f64) -> Vec<f64> {
+        normalised(grid.sample(|x| self.density(x, t)))
     }
 }
 
@@ -47,9 +47,9 @@ pub trait ExactGame: ExactSolution {
     fn intermediate(&self, x: &[f64]) -> f64;
 
     /// Node weights of `pi = eta e^{-phi} / Z`.
-    fn target(&self, stencil: &Stencil) -> Vec<f64> {
+    fn target(&self, grid: &TorusGrid) -> Vec<f64> {
         let horizon = self.parameters().horizon;
-        normalised(stencil.sample(|x| self.intermediate(x) * (-self.potential(x, horizon)).exp()))
+        normalised(grid.sample(|x| self.intermediate(x) * (-self.potential(x, horizon)).exp()))
     }
 }
 

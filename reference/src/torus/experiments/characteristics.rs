@@ -90,16 +90,16 @@ fn minimising_displacement(
 
 /// Follows the velocities of the scheme through `U^0, .., U^N` from `starts`, one Euler step per time step.
 pub fn scheme_paths(scheme: &HamiltonJacobiScheme, potentials: &[Vec<f64>], starts: &[[f64; 3]]) -> Paths {
-    let stencil = scheme.stencil();
+    let grid = scheme.neighbours();
     let times = (0..=scheme.steps()).map(|n| n as f64 * scheme.time_step()).collect();
     let mut positions: Vec<Vec<[f64; 3]>> = starts.iter().map(|start| vec![*start]).collect();
     for n in 0..scheme.steps() {
         let velocity: Vec<Vec<f64>> =
-            (0..stencil.dimension()).map(|axis| scheme.velocity(&potentials[n + 1], axis)).collect();
+            (0..grid.dimension).map(|axis| scheme.velocity(&potentials[n + 1], axis)).collect();
         for path in &mut positions {
             let x = path[n];
             let mut next = x;
-            for axis in 0..stencil.dimension() {
+            for axis in 0..grid.dimension {
                 next[axis] += scheme.time_step() * interpolate(scheme, &velocity[axis], x);
             }
             path.push(next);
@@ -110,17 +110,16 @@ pub fn scheme_paths(scheme: &HamiltonJacobiScheme, potentials: &[Vec<f64>], star
 
 /// Multilinear interpolation of nodal values at a point of the torus.
 fn interpolate(scheme: &HamiltonJacobiScheme, values: &[f64], x: [f64; 3]) -> f64 {
-    let stencil = scheme.stencil();
-    let n = stencil.nodes_per_side() as isize;
+    let grid = scheme.neighbours();
+    let n = grid.nodes_per_side as isize;
     let mut sum = 0.0;
-    for corner in 0..1usize << stencil.dimension() {
+    for corner in 0..1usize << grid.dimension {
         let (mut weight, mut flat) = (1.0, 0);
-        for axis in 0..stencil.dimension() {
+        for axis in 0..grid.dimension {
             let place = x[axis] * n as f64;
             let upper = corner >> axis & 1 == 1;
             weight *= if upper { place - place.floor() } else { 1.0 - (place - place.floor()) };
-            flat +=
-                (place.floor() as isize + isize::from(upper)).rem_euclid(n) as usize * stencil.stride(axis);
+            flat += (place.floor() as isize + isize::from(upper)).rem_euclid(n) as usize * grid.stride(axis);
         }
         sum += weight * values[flat];
     }
@@ -167,7 +166,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::torus::exact_solutions::{ExactSolution, StraightLineGame};
-    use crate::torus::lattice::stencil::Stencil;
+    use crate::torus::lattice::grid::TorusGrid;
 
     #[test]
     fn hopf_lax_paths_are_straight_to_rounding_in_one_and_two_dimensions() {
@@ -194,16 +193,16 @@ mod tests {
             .iter()
             .map(|side| {
                 let parameters = game.parameters();
-                let stencil = Stencil::new(2, *side).unwrap();
+                let grid = TorusGrid::new(2, *side).unwrap();
                 let scheme = HamiltonJacobiScheme::new(
-                    stencil,
+                    grid,
                     parameters.lambda,
                     parameters.horizon,
                     0.0,
                     parameters.lipschitz,
                 )
                 .unwrap();
-                let terminal = scheme.stencil().sample(|x| game.potential(x, parameters.horizon));
+                let terminal = scheme.neighbours().sample(|x| game.potential(x, parameters.horizon));
                 let potentials = scheme.solve(&terminal);
                 let starts: Vec<[f64; 3]> = (0..100)
                     .map(|k| [(k % 10) as f64 / 10.0 + 0.03, (k / 10) as f64 / 10.0 + 0.07, 0.0])

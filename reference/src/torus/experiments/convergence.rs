@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::specification::{DivergenceKind, InvalidInput};
 use crate::torus::exact_solutions::{ExactGame, ExactSolution};
-use crate::torus::lattice::stencil::Stencil;
+use crate::torus::lattice::grid::TorusGrid;
 use crate::torus::time_solver::scheme::HamiltonJacobiScheme;
 use crate::torus::time_solver::{TimeDependentOptions, TimeDependentProblem};
 
@@ -54,23 +54,23 @@ pub fn scheme_orders(
     let parameters = solution.parameters();
     let (mut potential_errors, mut density_errors) = (Vec::new(), Vec::new());
     for side in grids {
-        let stencil = Stencil::new(dimension, *side)?;
+        let grid = TorusGrid::new(dimension, *side)?;
         let scheme = HamiltonJacobiScheme::new(
-            stencil,
+            grid,
             parameters.lambda,
             parameters.horizon,
             solution.viscosity(),
             parameters.lipschitz,
         )?;
-        let stencil = scheme.stencil();
-        let exact = |t: f64| stencil.sample(|x| solution.potential(x, t));
+        let grid = scheme.neighbours();
+        let exact = |t: f64| grid.sample(|x| solution.potential(x, t));
         let values = scheme.solve(&exact(parameters.horizon));
         potential_errors.push(sup_distance(&values[0], &exact(0.0)));
         let potentials: Vec<Vec<f64>> =
             (0..=scheme.steps()).map(|n| exact(n as f64 * scheme.time_step())).collect();
-        let flow = scheme.flow(&potentials, &solution.weights(stencil, 0.0));
+        let flow = scheme.flow(&potentials, &solution.weights(grid, 0.0));
         density_errors
-            .push(l1_distance(&flow.weights[scheme.steps()], &solution.weights(stencil, parameters.horizon)));
+            .push(l1_distance(&flow.weights[scheme.steps()], &solution.weights(grid, parameters.horizon)));
     }
     Ok([
         ConvergenceTable::new(format!("{name}: Hamilton-Jacobi, sup U(.,0)"), 1.0, grids, potential_errors),
@@ -88,21 +88,21 @@ pub fn game_orders(
     let parameters = game.parameters();
     let (mut potential_errors, mut density_errors) = (Vec::new(), Vec::new());
     for side in grids {
-        let stencil = Stencil::new(dimension, *side)?;
-        let (source, target) = (game.weights(&stencil, 0.0), game.target(&stencil));
+        let grid = TorusGrid::new(dimension, *side)?;
+        let (source, target) = (game.weights(&grid, 0.0), game.target(&grid));
         let problem = TimeDependentProblem::new(
-            stencil,
+            grid,
             parameters,
             game.viscosity(),
             DivergenceKind::KullbackLeibler,
             source,
             target,
         )?;
-        let stencil = problem.scheme().stencil();
+        let grid = problem.scheme().neighbours();
         let solution = problem.solve(&TimeDependentOptions::default())?;
-        let exact = stencil.sample(|x| game.potential(x, 0.0));
+        let exact = grid.sample(|x| game.potential(x, 0.0));
         potential_errors.push(sup_distance_modulo_constant(&solution.potentials[0], &exact));
-        density_errors.push(l1_distance(solution.generated(), &game.weights(stencil, parameters.horizon)));
+        density_errors.push(l1_distance(solution.generated(), &game.weights(grid, parameters.horizon)));
     }
     Ok([
         ConvergenceTable::new(format!("{name}: game, sup U(.,0)"), 1.0, grids, potential_errors),

@@ -40,7 +40,7 @@ impl EnergyIdentity {
     ) -> Result<Self, InvalidInput> {
         for (name, solution) in [("first", first), ("second", second)] {
             if solution.potentials.len() != scheme.steps() + 1
-                || solution.potentials[0].len() != scheme.stencil().nodes()
+                || solution.potentials[0].len() != scheme.neighbours().node_count()
             {
                 return Err(InvalidInput::new(name, "another grid", "a solution of this scheme"));
             }
@@ -114,10 +114,10 @@ fn bracket(a_1: &[f64], a_2: &[f64], b_1: &[f64], b_2: &[f64]) -> f64 {
 /// `dt/(lambda h^2) sum_i moving_i sum_{j ~ i} q(d_other | d_own)`.
 fn dissipation(scheme: &HamiltonJacobiScheme, own: &[f64], other: &[f64], moving: &[f64]) -> f64 {
     let half_square = |x: f64| 0.5 * x.max(0.0).powi(2);
-    let stencil = scheme.stencil();
+    let grid = scheme.neighbours();
     let mut sum = 0.0;
-    for axis in 0..stencil.dimension() {
-        for neighbours in [stencil.forward(axis), stencil.backward(axis)] {
+    for axis in 0..grid.dimension {
+        for neighbours in [grid.forward(axis), grid.backward(axis)] {
             for (i, j) in neighbours.iter().enumerate() {
                 let (a, b) = (own[i] - own[*j as usize], other[i] - other[*j as usize]);
                 sum += moving[i] * (half_square(b) - half_square(a) - a.max(0.0) * (b - a));
@@ -134,14 +134,14 @@ fn squared_gradient(
     second: &[f64],
     weights: impl Iterator<Item = f64>,
 ) -> f64 {
-    let stencil = scheme.stencil();
-    let scale = 0.5 / stencil.spacing();
+    let grid = scheme.neighbours();
+    let scale = 0.5 / grid.spacing();
     weights
         .enumerate()
         .map(|(i, weight)| {
-            let square: f64 = (0..stencil.dimension())
+            let square: f64 = (0..grid.dimension)
                 .map(|axis| {
-                    let (j, k) = (stencil.forward(axis)[i] as usize, stencil.backward(axis)[i] as usize);
+                    let (j, k) = (grid.forward(axis)[i] as usize, grid.backward(axis)[i] as usize);
                     (scale * ((first[j] - second[j]) - (first[k] - second[k]))).powi(2)
                 })
                 .sum();
@@ -156,13 +156,11 @@ mod tests {
     use super::*;
     use crate::specification::{DivergenceKind, ProximalParameters};
     use crate::torus::exact_solutions::normalised;
-    use crate::torus::lattice::stencil::Stencil;
+    use crate::torus::lattice::grid::TorusGrid;
     use std::f64::consts::TAU;
 
-    fn density(stencil: &Stencil, amplitude: f64, shift: f64) -> Vec<f64> {
-        normalised(
-            stencil.sample(|x| x.iter().map(|x| 1.0 + amplitude * (TAU * (x - shift)).cos()).product()),
-        )
+    fn density(grid: &TorusGrid, amplitude: f64, shift: f64) -> Vec<f64> {
+        normalised(grid.sample(|x| x.iter().map(|x| 1.0 + amplitude * (TAU * (x - shift)).cos()).product()))
     }
 
     fn pair(
@@ -172,10 +170,10 @@ mod tests {
     ) -> (TimeDependentProblem, [TimeDependentSolution; 2]) {
         let parameters = ProximalParameters::new(1.0, 1.0, 0.25).unwrap();
         let make = |amplitude: f64, shift: f64| {
-            let stencil = Stencil::new(dimension, side).unwrap();
-            let (source, target) = (density(&stencil, 0.5, 0.1), density(&stencil, amplitude, shift));
+            let grid = TorusGrid::new(dimension, side).unwrap();
+            let (source, target) = (density(&grid, 0.5, 0.1), density(&grid, amplitude, shift));
             TimeDependentProblem::new(
-                stencil,
+                grid,
                 parameters,
                 viscosity,
                 DivergenceKind::KullbackLeibler,

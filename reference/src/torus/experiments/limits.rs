@@ -5,11 +5,12 @@ use serde::Serialize;
 use crate::specification::{DivergenceKind, InvalidInput, ProximalParameters};
 use crate::torus::densities::NamedDensity;
 use crate::torus::experiments::convergence::{ConvergenceTable, l1_distance, sup_distance_modulo_constant};
-use crate::torus::experiments::uniqueness::static_optimum;
 use crate::torus::large_grid::{DualOptions, solve_dual};
 use crate::torus::lattice::grid::TorusGrid;
 use crate::torus::problem::TorusProblem;
+use crate::torus::static_solver::{MiddlePoint, solve_static};
 use crate::torus::time_solver::{TimeDependentOptions, TimeDependentProblem};
+use crate::transport::SemiRelaxedOptions;
 
 /// A game on refined grids.
 #[derive(Debug, Clone, Copy)]
@@ -105,17 +106,16 @@ impl Peer {
 
     /// `J*` (the upper bound) and `U(., 0)`.
     fn solve(self, problem: &TorusProblem) -> Result<(f64, Vec<f64>), InvalidInput> {
-        match self {
+        let solution = match self {
             Self::Static => {
-                let optimum = static_optimum(problem)?;
-                Ok((optimum.upper, optimum.initial_potential))
+                solve_static(problem, MiddlePoint::Node, &SemiRelaxedOptions::default())?.solution
             }
             Self::LargeGrid => {
                 let options = DualOptions { relative_gap: 0.0, ..DualOptions::default() };
-                let solution = solve_dual(problem, &options)?;
-                Ok((solution.upper, solution.initial_potential.iter().copied().collect()))
+                solve_dual(problem, &options)?
             }
-        }
+        };
+        Ok((solution.upper, solution.initial_potential.iter().copied().collect()))
     }
 }
 

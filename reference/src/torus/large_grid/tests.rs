@@ -1,9 +1,13 @@
 //! The large-grid solver against the static one, orders of its gaps, negative controls, degenerate input.
 #![allow(clippy::unwrap_used)]
+use super::options::Aim;
 use super::*;
-use crate::specification::ProximalParameters;
+use crate::specification::{DivergenceKind, ProximalParameters};
 use crate::torus::experiments::uniqueness::starts::random_potential;
-use crate::torus::lattice::stencil::Stencil;
+use crate::torus::lattice::grid::TorusGrid;
+use crate::torus::lattice::neighbour_table::NeighbourTable;
+use crate::torus::lattice::vector::kullback_leibler;
+use crate::torus::solution::BoundedProblem;
 use crate::torus::{MiddlePoint, NamedDensity, solve_static};
 use crate::transport::SemiRelaxedOptions;
 use rand::{Rng, SeedableRng};
@@ -44,6 +48,7 @@ fn exact(problem: &TorusProblem) -> TorusSolution {
 #[test]
 fn static_and_large_grid_solvers_agree_to_their_certified_gaps() {
     use NamedDensity::{Bump, Checkerboard, Circle, Gaussian, Mixture, Point, TwoBumps};
+    let mut controls = 0;
     for (grid, densities, parameters) in [
         ((1, 128), (Bump, TwoBumps), (10.0, 1.0, 1.0)),
         ((1, 128), (Bump, TwoBumps), (0.1, 1.0, 1.0)),
@@ -65,8 +70,11 @@ fn static_and_large_grid_solvers_agree_to_their_certified_gaps() {
         let other = self::problem(grid, densities, (lipschitz, 2.0 * lambda, horizon));
         if large.bounded == BoundedProblem::Nodes && large.relative_gap() < 0.05 {
             assert!(solve(&other, 0.0).lower > exact.upper, "{densities:?}");
+            controls += 1;
         }
     }
+    // A control that did not run is a failure.
+    assert!(controls >= 2, "{controls}");
 }
 
 #[test]
@@ -131,11 +139,11 @@ fn towards_a_singular_target_the_gap_has_second_order_too() {
 fn the_free_ascent_keeps_all_mass_on_the_target_and_forgets_its_start() {
     // The cap is below the steepest kinetic slope: on cones of slope L mass would land beside the target.
     let problem = problem((2, 32), (NamedDensity::Bump, NamedDensity::Circle), (1.0, 1.0, 0.25));
-    let stencil = Stencil::new(2, 32).unwrap();
+    let neighbours = NeighbourTable::new(problem.grid).unwrap();
     let aim = Some(Aim { relative_gap: 0.0, at_floor: AtFloor::Settle });
     let values = [1000, 1001, 1003].map(|seed| {
-        let mut ascent = Ascent::new(Level::of(&problem), random_potential(&stencil, 1.0, seed));
-        climb_free(&mut ascent, 200, aim, &mut |_| ());
+        let mut ascent = Ascent::new(Level::of(&problem), random_potential(&neighbours, 1.0, seed));
+        climb_free(&mut ascent, &Effort { aim, free_steps: 200, rounds: 0, inner_steps: 0 }, &mut |_| ());
         assert_eq!(ascent.level.stray_mass(&ascent.smooth.marginal), 0.0);
         ascent.value
     });
@@ -148,10 +156,10 @@ fn every_start_ends_in_the_same_problem_towards_a_singular_target() {
     // From the first of these starts the free ascent stuck with a quarter of the mass off the target, from the others not,
     // while empty nodes were put on cones of slope L.
     let problem = problem((2, 32), (NamedDensity::Bump, NamedDensity::Circle), (1.0, 1.0, 0.25));
-    let stencil = Stencil::new(2, 32).unwrap();
+    let neighbours = NeighbourTable::new(problem.grid).unwrap();
     let solutions: Vec<TorusSolution> = (1000..1003)
         .map(|seed| {
-            let start = Some(random_potential(&stencil, 1.0, seed));
+            let start = Some(random_potential(&neighbours, 1.0, seed));
             let at_floor = AtFloor::Settle;
             let options =
                 DualOptions { relative_gap: 0.0, rounds: 100, at_floor, start, ..Default::default() };
@@ -253,6 +261,31 @@ fn extreme_parameters_keep_valid_bounds() {
         let problem = problem((1, 48), (NamedDensity::Bump, NamedDensity::Mixture), parameters);
         let (exact, large) = (exact(&problem), solve(&problem, 1e-6));
         assert_bounds_hold(&problem, &large, &exact, 1e-9 * (1.0 + exact.upper)); // rounding
+    }
+}
+
+#[test]
+fn equal_densities_are_worth_nothing_and_nearly_equal_ones_nearly_nothing_on_every_grid() {
+    use NamedDensity::{Bump, Circle, Uniform};
+    for density in [Bump, Uniform, Circle] {
+        for lipschitz in [0.1, 10.0] {
+            for n in [32, 64] {
+                let solution = solve(&problem((2, n), (density, density), (lipschitz, 1.0, 1.0)), 1e-4);
+                assert_eq!((solution.lower, solution.upper), (0.0, 0.0), "{density} {lipschitz} {n}");
+                assert_eq!(solution.termination, Termination::Gap);
+                assert_eq!(solution.relative_gap(), 0.0);
+            }
+        }
+    }
+    // A hundredth of the bump's contrast: worth at most its divergence, which staying costs, and at least zero.
+    for n in [32, 64] {
+        let mut nearly = problem((2, n), (Bump, Bump), (10.0, 1.0, 1.0));
+        let uniform = 1.0 / nearly.target.len() as f64;
+        nearly.target.mapv_inplace(|q| 0.99 * q + 0.01 * uniform);
+        let staying = kullback_leibler(nearly.source.as_slice().unwrap(), nearly.target.as_slice().unwrap());
+        let solution = solve(&nearly, 1e-4);
+        assert!(staying > 0.0 && (0.0..=staying).contains(&solution.upper), "{} {staying}", solution.upper);
+        assert!((0.0..=solution.upper).contains(&solution.lower), "{}", solution.lower);
     }
 }
 

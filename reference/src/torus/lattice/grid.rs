@@ -87,6 +87,40 @@ impl TorusGrid {
         ArrayD::from_shape_vec(self.shape(), values).expect("one value for each node")
     }
 
+    /// `f` at every node as a list in C order; `f` sees the `d` coordinates.
+    pub fn sample(&self, f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
+        (0..self.node_count()).map(|flat| f(&self.position(flat)[..self.dimension])).collect()
+    }
+
+    /// Distance in memory between neighbours along `axis`.
+    pub fn stride(&self, axis: usize) -> usize {
+        self.nodes_per_side.pow((self.dimension - 1 - axis) as u32)
+    }
+
+    /// [`InvalidInput`] unless the list `values` holds one finite number for each node.
+    pub fn require_values(&self, name: &str, values: &[f64]) -> Result<(), InvalidInput> {
+        if values.len() != self.node_count() {
+            return Err(InvalidInput::new(name, format!("{} values", values.len()), self.node_count()));
+        }
+        match values.iter().find(|value| !value.is_finite()) {
+            Some(value) => Err(InvalidInput::new(name, value, "finite values")),
+            None => Ok(()),
+        }
+    }
+
+    /// [`InvalidInput`] unless the list `weights` is non-negative with sum 1 to `1e-9`.
+    pub fn require_weights(&self, name: &str, weights: &[f64]) -> Result<(), InvalidInput> {
+        self.require_values(name, weights)?;
+        if let Some(weight) = weights.iter().find(|weight| **weight < 0.0) {
+            return Err(InvalidInput::new(name, weight, "non-negative weights"));
+        }
+        let mass: f64 = weights.iter().sum();
+        if (mass - 1.0).abs() > 1e-9 {
+            return Err(InvalidInput::new(name, format!("mass {mass}"), "mass 1"));
+        }
+        Ok(())
+    }
+
     /// Checks that `values` has the grid's shape and finite entries; `field` names it in the error.
     pub fn require_potential(&self, field: &str, values: &ArrayD<f64>) -> Result<(), InvalidInput> {
         self.require_shape(field, values)?;
@@ -167,5 +201,16 @@ mod tests {
         }
         let scaled = grid.require_density("source", &density(vec![0.0, 1.0, 2.0, 1.0])).unwrap();
         assert_eq!(scaled.sum(), 1.0);
+    }
+    #[test]
+    fn lists_of_weights_are_checked() {
+        let grid = TorusGrid::new(1, 4).unwrap();
+        for bad in
+            [vec![0.5, 0.5, 0.5, -0.5], vec![0.5, 0.5, 0.5, 0.0], vec![f64::NAN; 4], vec![0.5, 0.25, 0.25]]
+        {
+            assert!(grid.require_weights("source", &bad).is_err(), "{bad:?}");
+        }
+        assert!(grid.require_weights("source", &[0.5, 0.25, 0.25, 0.0]).is_ok());
+        assert_eq!(TorusGrid::new(2, 4).unwrap().sample(|x| x[0] + 10.0 * x[1])[6], 0.25 + 5.0);
     }
 }

@@ -16,6 +16,9 @@ use crate::torus::solution::{BoundedProblem, Termination, TorusSolution};
 use crate::torus::static_solver::circulant_cost::CirculantCost;
 use crate::transport::{DenseCost, GroundCost, Outcome, SemiRelaxedOptions, semi_relaxed_transport};
 
+/// Nodes at most, with or without mass: more are refused before anything is allocated.
+pub const MOST_STATIC_NODES: usize = 1 << 20;
+
 /// Largest cost matrix, in entries (two gibibytes).
 const LARGEST_COST: usize = 1 << 28;
 
@@ -53,7 +56,7 @@ pub struct StaticSolution {
 /// Solves `problem` exactly.
 ///
 /// # Errors
-/// [`InvalidInput`] when the cost matrix would exceed 2^28 entries (only nodes with mass count), or from the transport
+/// [`InvalidInput`] for more than 2^20 nodes, when the cost matrix would exceed 2^28 entries (only nodes with mass count), or from the transport
 /// solver.
 pub fn solve_static(
     problem: &TorusProblem,
@@ -61,6 +64,10 @@ pub fn solve_static(
     options: &SemiRelaxedOptions,
 ) -> Result<StaticSolution, InvalidInput> {
     let started = Instant::now();
+    if problem.grid.node_count() > MOST_STATIC_NODES {
+        let allowed = format!("at most {MOST_STATIC_NODES} nodes; --solver dual takes larger grids");
+        return Err(InvalidInput::new("grid (static solver)", problem.grid.node_count(), allowed));
+    }
     let (rows, p) = support(&problem.source);
     let (columns, q) = support(&problem.target);
     if rows.len().saturating_mul(columns.len()) > LARGEST_COST {
@@ -126,7 +133,8 @@ pub fn solve_static(
         },
         iterations: transport.iterations,
         seconds: started.elapsed().as_secs_f64(),
-    };
+    }
+    .gated();
     Ok(StaticSolution { solution, plan })
 }
 

@@ -10,25 +10,26 @@
 
 use ndarray::Array2;
 
-use crate::torus::lattice::stencil::Stencil;
+use crate::torus::lattice::grid::TorusGrid;
+use crate::torus::lattice::neighbour_table::NeighbourTable;
 
 /// Differences `u`, one `Vec` per axis, of a potential scaled by `1/(L h)`.
-pub fn scaled_differences(stencil: &Stencil, lipschitz: f64, potential: &[f64]) -> Vec<Vec<f64>> {
-    let scale = 1.0 / (lipschitz * stencil.spacing());
-    (0..stencil.dimension())
+pub fn scaled_differences(neighbours: &NeighbourTable, lipschitz: f64, potential: &[f64]) -> Vec<Vec<f64>> {
+    let scale = 1.0 / (lipschitz * neighbours.spacing());
+    (0..neighbours.dimension)
         .map(|axis| {
-            let forward = stencil.forward(axis);
+            let forward = neighbours.forward(axis);
             (0..potential.len()).map(|i| scale * (potential[forward[i] as usize] - potential[i])).collect()
         })
         .collect()
 }
 
 /// `D^T m`: the mass that the flux removes from each node, so that `eta = rho - D^T m`.
-pub fn removed_mass(stencil: &Stencil, lipschitz: f64, flux: &[Vec<f64>]) -> Vec<f64> {
-    let scale = 1.0 / (lipschitz * stencil.spacing());
-    let mut removed = vec![0.0; stencil.nodes()];
+pub fn removed_mass(neighbours: &NeighbourTable, lipschitz: f64, flux: &[Vec<f64>]) -> Vec<f64> {
+    let scale = 1.0 / (lipschitz * neighbours.spacing());
+    let mut removed = vec![0.0; neighbours.node_count()];
     for (axis, component) in flux.iter().enumerate() {
-        for (i, j) in stencil.forward(axis).iter().enumerate() {
+        for (i, j) in neighbours.forward(axis).iter().enumerate() {
             removed[i] -= scale * component[i];
             removed[*j as usize] += scale * component[i];
         }
@@ -58,12 +59,12 @@ pub fn slacks(differences: &[Vec<f64>]) -> Vec<f64> {
 
 /// Adds a flux that removes exactly `excess` (sum 0): along the last axis to the first node of each line, then along
 /// the axis before it, and so on. Used on residuals near rounding, where the route does not matter.
-pub fn route_excess(stencil: &Stencil, lipschitz: f64, excess: &[f64], flux: &mut [Vec<f64>]) {
-    let scale = lipschitz * stencil.spacing();
-    let n = stencil.nodes_per_side();
+pub fn route_excess(neighbours: &TorusGrid, lipschitz: f64, excess: &[f64], flux: &mut [Vec<f64>]) {
+    let scale = lipschitz * neighbours.spacing();
+    let n = neighbours.nodes_per_side;
     let mut excess = excess.to_vec();
-    for axis in (0..stencil.dimension()).rev() {
-        let stride = stencil.stride(axis);
+    for axis in (0..neighbours.dimension).rev() {
+        let stride = neighbours.stride(axis);
         for start in (0..excess.len()).filter(|i| (i / stride).is_multiple_of(n)) {
             // m on the arc (k-1, k) removes its value at k and adds it at k-1: walk the excess down to the line's start.
             for k in (1..n).rev() {
@@ -78,22 +79,22 @@ pub fn route_excess(stencil: &Stencil, lipschitz: f64, excess: &[f64], flux: &mu
 
 /// Adds `D^T (tau_i I + tau_i/c_i u_i u_i^T) D` to the Newton matrix.
 pub fn add_constraint_curvature(
-    stencil: &Stencil,
+    neighbours: &NeighbourTable,
     lipschitz: f64,
     differences: &[Vec<f64>],
     slack: &[f64],
     multipliers: &[f64],
     matrix: &mut Array2<f64>,
 ) {
-    let scale = (lipschitz * stencil.spacing()).powi(-2);
-    let axes = stencil.dimension();
+    let scale = (lipschitz * neighbours.spacing()).powi(-2);
+    let axes = neighbours.dimension;
     for i in 0..slack.len() {
         for a in 0..axes {
             for b in 0..axes {
                 let identity = if a == b { 1.0 } else { 0.0 };
                 let weight =
                     scale * multipliers[i] * (identity + differences[a][i] * differences[b][i] / slack[i]);
-                let (next_a, next_b) = (stencil.forward(a)[i] as usize, stencil.forward(b)[i] as usize);
+                let (next_a, next_b) = (neighbours.forward(a)[i] as usize, neighbours.forward(b)[i] as usize);
                 matrix[[next_a, next_b]] += weight;
                 matrix[[i, i]] += weight;
                 matrix[[next_a, i]] -= weight;
@@ -132,13 +133,14 @@ mod tests {
     #[test]
     fn removed_mass_is_the_adjoint_of_the_scaled_differences() {
         let mut generator = ChaCha8Rng::seed_from_u64(3);
-        let stencil = Stencil::new(2, 6).unwrap();
+        let neighbours = NeighbourTable::new(TorusGrid::new(2, 6).unwrap()).unwrap();
         let potential = random(36, &mut generator);
         let flux = vec![random(36, &mut generator), random(36, &mut generator)];
-        let differences = scaled_differences(&stencil, 1.3, &potential);
+        let differences = scaled_differences(&neighbours, 1.3, &potential);
         let left: f64 =
             (0..2).map(|a| differences[a].iter().zip(&flux[a]).map(|(u, m)| u * m).sum::<f64>()).sum();
-        let right: f64 = removed_mass(&stencil, 1.3, &flux).iter().zip(&potential).map(|(r, p)| r * p).sum();
+        let right: f64 =
+            removed_mass(&neighbours, 1.3, &flux).iter().zip(&potential).map(|(r, p)| r * p).sum();
         assert!((left - right).abs() < 1e-12);
     }
 
@@ -146,13 +148,13 @@ mod tests {
     fn routing_removes_exactly_the_excess() {
         let mut generator = ChaCha8Rng::seed_from_u64(4);
         for dimension in 1..=3 {
-            let stencil = Stencil::new(dimension, 5).unwrap();
-            let mut excess = random(stencil.nodes(), &mut generator);
+            let neighbours = NeighbourTable::new(TorusGrid::new(dimension, 5).unwrap()).unwrap();
+            let mut excess = random(neighbours.node_count(), &mut generator);
             let mean = excess.iter().sum::<f64>() / excess.len() as f64;
             excess.iter_mut().for_each(|value| *value -= mean);
-            let mut flux = vec![vec![0.0; stencil.nodes()]; dimension];
-            route_excess(&stencil, 0.7, &excess, &mut flux);
-            let removed = removed_mass(&stencil, 0.7, &flux);
+            let mut flux = vec![vec![0.0; neighbours.node_count()]; dimension];
+            route_excess(&neighbours, 0.7, &excess, &mut flux);
+            let removed = removed_mass(&neighbours, 0.7, &flux);
             for i in 0..excess.len() {
                 assert!((removed[i] - excess[i]).abs() < 1e-13);
             }

@@ -2,7 +2,7 @@
 
 use ndarray::{Array1, Array2};
 
-use super::game::TimeDependentProblem;
+use super::game::{TimeDependentProblem, dot};
 use crate::torus::time_solver::barrier;
 use crate::torus::time_solver::continuity::DensityFlow;
 use crate::torus::time_solver::curvature::dense_curvature;
@@ -21,8 +21,8 @@ pub(super) struct Point {
 impl TimeDependentProblem {
     /// Everything that depends on the terminal potential alone.
     pub(super) fn evaluate(&self, terminal: Vec<f64>) -> Point {
-        let stencil = self.scheme.stencil();
-        let differences = barrier::scaled_differences(stencil, self.lipschitz, &terminal);
+        let neighbours = self.scheme.neighbours();
+        let differences = barrier::scaled_differences(neighbours, self.lipschitz, &terminal);
         let slack = barrier::slacks(&differences);
         let cumulant = self.cumulant(&terminal);
         let potentials = self.scheme.solve(&terminal);
@@ -47,7 +47,7 @@ impl TimeDependentProblem {
     /// `rho_T - eta - D^T (weight_i u_i)` for nodal weights.
     pub(super) fn stationarity(&self, point: &Point, weights: &[f64]) -> Vec<f64> {
         let flux = scaled_flux(point, weights);
-        let removed = barrier::removed_mass(self.scheme.stencil(), self.lipschitz, &flux);
+        let removed = barrier::removed_mass(self.scheme.neighbours(), self.lipschitz, &flux);
         let last = &point.flow.weights[self.scheme.steps()];
         (0..removed.len()).map(|i| last[i] - point.intermediate[i] - removed[i]).collect()
     }
@@ -62,8 +62,8 @@ impl TimeDependentProblem {
 
     /// Solves `(curvature + eta-curvature + constraint curvature) d = gradient of the barrier function`.
     pub(super) fn newton_direction(&self, point: &Point, multipliers: &[f64], path: f64) -> Option<Vec<f64>> {
-        let stencil = self.scheme.stencil();
-        let nodes = stencil.nodes();
+        let neighbours = self.scheme.neighbours();
+        let nodes = neighbours.node_count();
         let mut matrix = if self.scheme.steps() == 0 {
             Array2::zeros((nodes, nodes))
         } else {
@@ -89,7 +89,7 @@ impl TimeDependentProblem {
             }
         }
         barrier::add_constraint_curvature(
-            stencil,
+            neighbours,
             self.lipschitz,
             &point.differences,
             &point.slack,
@@ -141,8 +141,4 @@ impl TimeDependentProblem {
 
 pub(super) fn scaled_flux(point: &Point, weights: &[f64]) -> Vec<Vec<f64>> {
     point.differences.iter().map(|u| u.iter().zip(weights).map(|(u, w)| u * w).collect()).collect()
-}
-
-pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }

@@ -26,8 +26,8 @@ impl HamiltonJacobiScheme {
         let rate = self.rate();
         let mut moved = weights.to_vec();
         let mut energy = 0.0;
-        for axis in 0..self.stencil().dimension() {
-            for neighbours in [self.stencil().forward(axis), self.stencil().backward(axis)] {
+        for axis in 0..self.neighbours().dimension {
+            for neighbours in [self.neighbours().forward(axis), self.neighbours().backward(axis)] {
                 for (i, j) in neighbours.iter().enumerate() {
                     let j = *j as usize;
                     let descent = (next[i] - next[j]).max(0.0);
@@ -50,8 +50,8 @@ impl HamiltonJacobiScheme {
     pub(super) fn transport_signed(&self, next: &[f64], field: &[f64]) -> Vec<f64> {
         let rate = self.rate();
         let mut moved = field.to_vec();
-        for axis in 0..self.stencil().dimension() {
-            for neighbours in [self.stencil().forward(axis), self.stencil().backward(axis)] {
+        for axis in 0..self.neighbours().dimension {
+            for neighbours in [self.neighbours().forward(axis), self.neighbours().backward(axis)] {
                 for (i, j) in neighbours.iter().enumerate() {
                     let amount = field[i] * (rate * (next[i] - next[*j as usize]).max(0.0));
                     moved[i] -= amount;
@@ -94,7 +94,7 @@ impl HamiltonJacobiScheme {
                 largest = largest.max((value - expected).abs());
             }
         }
-        let volume = self.stencil().spacing().powi(self.stencil().dimension() as i32);
+        let volume = self.neighbours().spacing().powi(self.neighbours().dimension as i32);
         if self.steps() == 0 { 0.0 } else { largest / (self.time_step() * volume) }
     }
 }
@@ -103,7 +103,7 @@ impl HamiltonJacobiScheme {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::torus::lattice::stencil::Stencil;
+    use crate::torus::lattice::grid::TorusGrid;
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
@@ -119,9 +119,9 @@ mod tests {
         [(1, 40, 0.0), (1, 40, 0.01), (2, 9, 0.0), (2, 9, 0.02)]
             .into_iter()
             .map(|(dimension, side, viscosity)| {
-                let stencil = Stencil::new(dimension, side).unwrap();
-                let scheme = HamiltonJacobiScheme::new(stencil, 0.7, 0.4, viscosity, 1.5).unwrap();
-                let (nodes, half) = (scheme.stencil().nodes(), 0.75 * scheme.stencil().spacing());
+                let grid = TorusGrid::new(dimension, side).unwrap();
+                let scheme = HamiltonJacobiScheme::new(grid, 0.7, 0.4, viscosity, 1.5).unwrap();
+                let (nodes, half) = (scheme.neighbours().node_count(), 0.75 * scheme.neighbours().spacing());
                 let mut field = || (0..nodes).map(|_| random.random_range(-half..half)).collect::<Vec<_>>();
                 let (terminal, direction) = (field(), field());
                 let raw: Vec<f64> = field().iter().map(|value| value.max(0.0)).collect();

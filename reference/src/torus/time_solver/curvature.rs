@@ -18,7 +18,7 @@ pub fn dense_curvature(
     potentials: &[Vec<f64>],
     moving: &[Vec<f64>],
 ) -> Array2<f64> {
-    let nodes = scheme.stencil().nodes();
+    let nodes = scheme.neighbours().node_count();
     let (mut matrix, mut work) = (vec![0.0; nodes * nodes], vec![0.0; nodes * nodes]);
     for n in 0..scheme.steps() {
         let next = &potentials[n + 1];
@@ -67,12 +67,12 @@ fn curvature_times(
 /// `Y = B^T X` for the walk matrix `B` of the step to `next`: each row of `Y` gathers rows of `X`.
 fn carry_rows(scheme: &HamiltonJacobiScheme, next: &[f64], from: &[f64], into: &mut [f64]) {
     let (nodes, rate) = (next.len(), scheme.rate());
-    let stencil = scheme.stencil();
+    let neighbours = scheme.neighbours();
     into.par_chunks_mut(nodes).enumerate().for_each(|(j, row)| {
         let mut stay = 1.0;
         row.fill(0.0);
-        for axis in 0..stencil.dimension() {
-            for neighbour in [stencil.forward(axis)[j] as usize, stencil.backward(axis)[j] as usize] {
+        for axis in 0..neighbours.dimension {
+            for neighbour in [neighbours.forward(axis)[j] as usize, neighbours.backward(axis)[j] as usize] {
                 stay -= rate * (next[j] - next[neighbour]).max(0.0);
                 let arriving = rate * (next[neighbour] - next[j]).max(0.0);
                 if arriving > 0.0 {
@@ -98,9 +98,9 @@ fn add_edges(scheme: &HamiltonJacobiScheme, next: &[f64], moving: &[f64], matrix
 
 /// Calls `visit(i, j)` for every node `i` and neighbour `j` with `U_i > U_j`.
 fn for_each_descent(scheme: &HamiltonJacobiScheme, next: &[f64], mut visit: impl FnMut(usize, usize)) {
-    let stencil = scheme.stencil();
-    for axis in 0..stencil.dimension() {
-        for neighbours in [stencil.forward(axis), stencil.backward(axis)] {
+    let neighbours = scheme.neighbours();
+    for axis in 0..neighbours.dimension {
+        for neighbours in [neighbours.forward(axis), neighbours.backward(axis)] {
             for (i, j) in neighbours.iter().enumerate() {
                 if next[i] > next[*j as usize] {
                     visit(i, *j as usize);
@@ -135,7 +135,7 @@ fn transpose(from: &[f64], into: &mut [f64], nodes: usize) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::torus::lattice::stencil::Stencil;
+    use crate::torus::lattice::grid::TorusGrid;
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
@@ -143,9 +143,9 @@ mod tests {
     fn dense_and_matrix_free_curvature_agree_and_are_the_second_derivative() {
         let mut random = ChaCha8Rng::seed_from_u64(5);
         for (dimension, side, viscosity) in [(1, 37, 0.0), (1, 30, 0.02), (2, 8, 0.0), (2, 7, 0.01)] {
-            let stencil = Stencil::new(dimension, side).unwrap();
-            let scheme = HamiltonJacobiScheme::new(stencil, 0.8, 0.3, viscosity, 1.0).unwrap();
-            let (nodes, half) = (scheme.stencil().nodes(), 0.5 * scheme.stencil().spacing());
+            let neighbours = TorusGrid::new(dimension, side).unwrap();
+            let scheme = HamiltonJacobiScheme::new(neighbours, 0.8, 0.3, viscosity, 1.0).unwrap();
+            let (nodes, half) = (scheme.neighbours().node_count(), 0.5 * scheme.neighbours().spacing());
             let mut field = || (0..nodes).map(|_| random.random_range(-half..half)).collect::<Vec<f64>>();
             let (terminal, direction) = (field(), field());
             let source = vec![1.0 / nodes as f64; nodes];

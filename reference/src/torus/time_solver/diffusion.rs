@@ -4,7 +4,7 @@
 //! solves `c r^2 - (1 + 2c) r + c = 0`: two recursive sweeps with non-negative terms only. So positivity is exact in
 //! floating point, mass holds to rounding, and `R` is symmetric.
 
-use crate::torus::lattice::stencil::Stencil;
+use crate::torus::lattice::grid::TorusGrid;
 
 /// The resolvent of the periodic Laplacian, axis by axis.
 #[derive(Debug, Clone)]
@@ -15,28 +15,28 @@ pub struct ImplicitDiffusion {
 }
 
 impl ImplicitDiffusion {
-    /// The step with `c = viscosity * time_step / spacing^2 >= 0` on lines of `stencil`.
-    pub fn new(stencil: &Stencil, viscosity: f64, time_step: f64) -> Self {
-        let c = viscosity * time_step / stencil.spacing().powi(2);
+    /// The step with `c = viscosity * time_step / spacing^2 >= 0` on lines of `grid`.
+    pub fn new(grid: &TorusGrid, viscosity: f64, time_step: f64) -> Self {
+        let c = viscosity * time_step / grid.spacing().powi(2);
         let ratio = 2.0 * c / (1.0 + 2.0 * c + (1.0 + 4.0 * c).sqrt());
         Self {
             ratio,
             scale: (1.0 - ratio) / (1.0 + ratio),
-            closure: 1.0 / (1.0 - ratio.powi(stencil.nodes_per_side() as i32)),
+            closure: 1.0 / (1.0 - ratio.powi(grid.nodes_per_side as i32)),
         }
     }
 
     /// `field <- R field`; the same call is the adjoint.
-    pub fn apply(&self, stencil: &Stencil, field: &mut [f64]) {
-        self.apply_rows(stencil, field, 1);
+    pub fn apply(&self, grid: &TorusGrid, field: &mut [f64]) {
+        self.apply_rows(grid, field, 1);
     }
 
     /// `R` on `width` fields at once, stored node by node (`field[i * width + k]` is node `i` of field `k`).
-    pub fn apply_rows(&self, stencil: &Stencil, fields: &mut [f64], width: usize) {
-        let (n, r) = (stencil.nodes_per_side(), self.ratio);
-        for axis in 0..stencil.dimension() {
+    pub fn apply_rows(&self, grid: &TorusGrid, fields: &mut [f64], width: usize) {
+        let (n, r) = (grid.nodes_per_side, self.ratio);
+        for axis in 0..grid.dimension {
             // Fields as (outer, n, lanes): one recursion over n serves all lanes at once.
-            let lanes = stencil.stride(axis) * width;
+            let lanes = grid.stride(axis) * width;
             let mut forward = vec![0.0; n * lanes];
             let mut anticausal = vec![0.0; lanes];
             for block in fields.chunks_mut(n * lanes) {
@@ -78,6 +78,7 @@ impl ImplicitDiffusion {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::torus::lattice::neighbour_table::NeighbourTable;
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
@@ -89,13 +90,13 @@ mod tests {
     #[test]
     fn resolvent_inverts_the_implicit_step_along_each_axis() {
         let (viscosity, time_step) = (0.3, 0.02);
-        let stencil = Stencil::new(1, 16).unwrap();
-        let c = viscosity * time_step / stencil.spacing().powi(2);
+        let grid = NeighbourTable::new(TorusGrid::new(1, 16).unwrap()).unwrap();
+        let c = viscosity * time_step / grid.spacing().powi(2);
         let right = random(16, 1);
         let mut field = right.clone();
-        ImplicitDiffusion::new(&stencil, viscosity, time_step).apply(&stencil, &mut field);
+        ImplicitDiffusion::new(&grid, viscosity, time_step).apply(&grid, &mut field);
         for i in 0..16 {
-            let (next, last) = (stencil.forward(0)[i] as usize, stencil.backward(0)[i] as usize);
+            let (next, last) = (grid.forward(0)[i] as usize, grid.backward(0)[i] as usize);
             let back = (1.0 + 2.0 * c) * field[i] - c * (field[next] + field[last]);
             // Rounding: a few eps times the diagonal 1 + 2c.
             assert!((back - right[i]).abs() < 20.0 * f64::EPSILON * (1.0 + 2.0 * c));
@@ -105,18 +106,18 @@ mod tests {
     #[test]
     fn resolvent_is_symmetric_keeps_mass_and_never_goes_negative() {
         for (dimension, side) in [(1, 33), (2, 9)] {
-            let stencil = Stencil::new(dimension, side).unwrap();
-            let diffusion = ImplicitDiffusion::new(&stencil, 0.05, 0.003);
-            let (a, b) = (random(stencil.nodes(), 2), random(stencil.nodes(), 3));
+            let grid = TorusGrid::new(dimension, side).unwrap();
+            let diffusion = ImplicitDiffusion::new(&grid, 0.05, 0.003);
+            let (a, b) = (random(grid.node_count(), 2), random(grid.node_count(), 3));
             let (mut ra, mut rb) = (a.clone(), b.clone());
-            diffusion.apply(&stencil, &mut ra);
-            diffusion.apply(&stencil, &mut rb);
+            diffusion.apply(&grid, &mut ra);
+            diffusion.apply(&grid, &mut rb);
             let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
             assert!((dot(&ra, &b) - dot(&a, &rb)).abs() < 1e-13 * dot(&a, &b));
             assert!((ra.iter().sum::<f64>() / a.iter().sum::<f64>() - 1.0).abs() < 1e-14);
-            let mut point = vec![0.0; stencil.nodes()];
+            let mut point = vec![0.0; grid.node_count()];
             point[3] = 1.0;
-            diffusion.apply(&stencil, &mut point);
+            diffusion.apply(&grid, &mut point);
             assert!(point.iter().all(|value| *value >= 0.0));
         }
     }

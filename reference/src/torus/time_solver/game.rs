@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use super::central_path::dot;
 use crate::divergence::{Cumulant, Generator, generalised_cumulant};
 use crate::specification::{DivergenceKind, InvalidInput, ProximalParameters};
-use crate::torus::lattice::stencil::Stencil;
+use crate::torus::lattice::grid::TorusGrid;
 use crate::torus::problem::TorusProblem;
 use crate::torus::time_solver::scheme::HamiltonJacobiScheme;
 
@@ -20,12 +19,12 @@ pub struct TimeDependentProblem {
 }
 
 impl TimeDependentProblem {
-    /// The game on `stencil` with viscosity `s >= 0`; `source` and `target` hold node weights of mass 1.
+    /// The game on `grid` (at least 4 nodes per side) with viscosity `s >= 0`; `source` and `target` hold node weights of mass 1.
     ///
     /// Refused as [`InvalidInput`]: more than 4096 nodes (the Newton matrix is dense), and a target with empty nodes
     /// under a divergence of finite recession slope (its cumulant then has a kink that Newton's method cannot cross).
     pub fn new(
-        stencil: Stencil,
+        grid: TorusGrid,
         parameters: ProximalParameters,
         viscosity: f64,
         kind: DivergenceKind,
@@ -33,11 +32,11 @@ impl TimeDependentProblem {
         target: Vec<f64>,
     ) -> Result<Self, InvalidInput> {
         let ProximalParameters { lipschitz, lambda, horizon } = parameters;
-        stencil.require_density("source", &source)?;
-        stencil.require_density("target", &target)?;
-        if stencil.nodes() > MOST_NODES {
+        grid.require_weights("source", &source)?;
+        grid.require_weights("target", &target)?;
+        if grid.node_count() > MOST_NODES {
             let allowed = format!("at most {MOST_NODES} for the time-dependent solver (dense Newton matrix)");
-            return Err(InvalidInput::new("nodes", stencil.nodes(), allowed));
+            return Err(InvalidInput::new("nodes", grid.node_count(), allowed));
         }
         let generator = Generator::new(kind)?;
         if generator.recession_slope().is_finite() && target.contains(&0.0) {
@@ -45,14 +44,14 @@ impl TimeDependentProblem {
                 "a positive target on every node for the time-dependent solver, or kl, chi2, alpha > 1";
             return Err(InvalidInput::new("f", kind, allowed));
         }
-        let scheme = HamiltonJacobiScheme::new(stencil, lambda, horizon, viscosity, lipschitz)?;
+        let scheme = HamiltonJacobiScheme::new(grid, lambda, horizon, viscosity, lipschitz)?;
         Ok(Self { scheme, lipschitz, generator: Arc::new(generator), source, target })
     }
 
     /// The problem of the static and the large-grid solver, with viscosity.
     pub fn from_torus(problem: &TorusProblem, viscosity: f64) -> Result<Self, InvalidInput> {
         Self::new(
-            Stencil::new(problem.grid.dimension, problem.grid.nodes_per_side)?,
+            problem.grid,
             problem.parameters,
             viscosity,
             problem.kind,
@@ -63,9 +62,9 @@ impl TimeDependentProblem {
 
     /// `D_f^L(law | target)` alone: the same problem at horizon 0, without kinetic energy.
     pub fn divergence_of(&self, law: Vec<f64>) -> Result<Self, InvalidInput> {
-        let stencil = self.scheme.stencil().clone();
-        stencil.require_density("law", &law)?;
-        let scheme = HamiltonJacobiScheme::new(stencil, self.scheme.lambda(), 0.0, 0.0, self.lipschitz)?;
+        let grid = self.scheme.grid();
+        grid.require_weights("law", &law)?;
+        let scheme = HamiltonJacobiScheme::new(grid, self.scheme.lambda(), 0.0, 0.0, self.lipschitz)?;
         Ok(Self { scheme, source: law, ..self.clone() })
     }
 
@@ -101,5 +100,9 @@ impl TimeDependentProblem {
     }
 }
 
-/// A dense matrix of this many rows takes 128 MiB.
-const MOST_NODES: usize = 4096;
+/// Nodes at most: the Newton matrix is dense, and with this many rows takes 128 MiB.
+pub const MOST_NODES: usize = 4096;
+
+pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}

@@ -12,8 +12,8 @@ impl TimeDependentProblem {
     /// Solves to a primal-dual gap of at most `tolerance (1 + |value|)`.
     pub fn solve(&self, options: &TimeDependentOptions) -> Result<TimeDependentSolution, InvalidInput> {
         options.check(self)?;
-        let stencil = self.scheme.stencil();
-        let nodes = stencil.nodes();
+        let neighbours = self.scheme.neighbours();
+        let nodes = neighbours.node_count();
         let mut point = self.evaluate(match &options.start {
             Start::Zero => vec![0.0; nodes],
             Start::Potential(potential) => potential.clone(),
@@ -52,7 +52,7 @@ impl TimeDependentProblem {
                 termination = Termination::Floor;
                 break;
             };
-            let slopes = barrier::scaled_differences(stencil, self.lipschitz, &direction);
+            let slopes = barrier::scaled_differences(neighbours, self.lipschitz, &direction);
             let toward: Vec<f64> = (0..nodes)
                 .map(|i| {
                     let change: f64 = (0..slopes.len()).map(|a| point.differences[a][i] * slopes[a][i]).sum();
@@ -85,10 +85,10 @@ impl TimeDependentProblem {
 
     /// Lower bound from the potential; upper bound from its flow and the flux `tau u`, completed to end exactly at `eta`.
     fn certify(&self, point: &Point, multipliers: &[f64]) -> Certificate {
-        let stencil = self.scheme.stencil();
+        let neighbours = self.scheme.neighbours();
         let mut flux = scaled_flux(point, multipliers);
         let excess = self.stationarity(point, multipliers);
-        barrier::route_excess(stencil, self.lipschitz, &excess, &mut flux);
+        barrier::route_excess(neighbours, self.lipschitz, &excess, &mut flux);
         let pairs = point.intermediate.iter().zip(&self.target);
         let divergence: f64 = pairs.map(|(eta, q)| self.generator.perspective(*eta, *q)).sum();
         let transport = barrier::flux_cost(&flux);

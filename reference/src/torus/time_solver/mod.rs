@@ -29,7 +29,7 @@ pub(in crate::torus) mod scheme;
 mod solution;
 
 pub use continuity::DensityFlow;
-pub use game::TimeDependentProblem;
+pub use game::{MOST_NODES, TimeDependentProblem};
 pub use options::{Start, TimeDependentOptions};
 pub use scheme::{HamiltonJacobiScheme, HamiltonianSign};
 pub use solution::TimeDependentSolution;
@@ -40,11 +40,11 @@ mod tests {
     use super::*;
     use crate::specification::{DivergenceKind, ProximalParameters};
     use crate::torus::experiments::convergence::l1_distance;
-    use crate::torus::lattice::stencil::Stencil;
+    use crate::torus::lattice::grid::TorusGrid;
     use crate::torus::solution::Termination;
 
-    fn bump(stencil: &Stencil, centre: f64, width: f64) -> Vec<f64> {
-        let raw = stencil.sample(|x| {
+    fn bump(grid: &TorusGrid, centre: f64, width: f64) -> Vec<f64> {
+        let raw = grid.sample(|x| {
             let r2: f64 = x
                 .iter()
                 .map(|x| ((std::f64::consts::PI * (x - centre)).sin() / std::f64::consts::PI).powi(2))
@@ -56,10 +56,10 @@ mod tests {
     }
 
     fn problem(dimension: usize, side: usize, viscosity: f64, kind: DivergenceKind) -> TimeDependentProblem {
-        let stencil = Stencil::new(dimension, side).unwrap();
-        let (source, target) = (bump(&stencil, 0.3, 0.08), bump(&stencil, 0.6, 0.1));
+        let grid = TorusGrid::new(dimension, side).unwrap();
+        let (source, target) = (bump(&grid, 0.3, 0.08), bump(&grid, 0.6, 0.1));
         let parameters = ProximalParameters::new(1.0, 1.0, 0.25).unwrap();
-        TimeDependentProblem::new(stencil, parameters, viscosity, kind, source, target).unwrap()
+        TimeDependentProblem::new(grid, parameters, viscosity, kind, source, target).unwrap()
     }
 
     const KL: DivergenceKind = DivergenceKind::KullbackLeibler;
@@ -96,7 +96,7 @@ mod tests {
         let solution = problem.solve(&TimeDependentOptions::default()).unwrap();
         for amplitude in [-0.15, -0.05, 0.05, 0.15] {
             let potential =
-                problem.scheme.stencil().sample(|x| amplitude * (std::f64::consts::TAU * x[0]).cos());
+                problem.scheme.neighbours().sample(|x| amplitude * (std::f64::consts::TAU * x[0]).cos());
             assert!(problem.dual_value(&potential) < solution.upper);
         }
     }
@@ -122,7 +122,7 @@ mod tests {
         let reference = problem.solve(&TimeDependentOptions::default()).unwrap();
         for shift in [0.1, 0.5, 0.8] {
             let wave = |x: &[f64]| 0.15 * (std::f64::consts::TAU * (x[0] - shift)).sin();
-            let start = Start::Potential(problem.scheme.stencil().sample(wave));
+            let start = Start::Potential(problem.scheme.neighbours().sample(wave));
             let other = problem.solve(&TimeDependentOptions { start, ..Default::default() }).unwrap();
             let distance = l1_distance(reference.generated(), other.generated());
             assert!(distance < 1e-8, "{distance}");
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn singular_laws_and_extreme_parameters_are_solved() {
-        let stencil = || Stencil::new(1, 40).unwrap();
+        let grid = || TorusGrid::new(1, 40).unwrap();
         let points = |places: &[usize]| {
             let mut weights = vec![0.0; 40];
             places.iter().for_each(|i| weights[*i] = 1.0 / places.len() as f64);
@@ -142,7 +142,7 @@ mod tests {
         {
             let parameters = ProximalParameters::new(lipschitz, lambda, horizon).unwrap();
             let problem =
-                TimeDependentProblem::new(stencil(), parameters, 0.0, KL, points(&[5]), points(&[12, 30]))
+                TimeDependentProblem::new(grid(), parameters, 0.0, KL, points(&[5]), points(&[12, 30]))
                     .unwrap();
             let solution = problem.solve(&TimeDependentOptions::default()).unwrap();
             assert_eq!(
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn inadmissible_starts_and_unsupported_targets_are_refused() {
         let problem = problem(1, 16, 0.0, KL);
-        let steep = problem.scheme.stencil().sample(|x| x[0]);
+        let steep = problem.scheme.neighbours().sample(|x| x[0]);
         let options = TimeDependentOptions { start: Start::Potential(steep), ..Default::default() };
         assert_eq!(problem.solve(&options).unwrap_err().field, "start");
         let options = TimeDependentOptions { tolerance: 0.0, ..Default::default() };
@@ -167,9 +167,9 @@ mod tests {
         target[1] += target[0];
         target[0] = 0.0;
         let parameters = ProximalParameters::new(1.0, 1.0, 0.25).unwrap();
-        let stencil = Stencil::new(1, 16).unwrap();
+        let grid = TorusGrid::new(1, 16).unwrap();
         let refused = TimeDependentProblem::new(
-            stencil,
+            grid,
             parameters,
             0.0,
             DivergenceKind::JensenShannon,

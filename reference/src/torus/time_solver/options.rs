@@ -28,9 +28,10 @@ impl TimeDependentOptions {
             return Err(InvalidInput::new("tolerance", self.tolerance, "1e-13 to 1"));
         }
         if let Start::Potential(potential) = &self.start {
-            let stencil = problem.scheme.stencil();
-            stencil.require_field("start", potential)?;
-            let slack = barrier::slacks(&barrier::scaled_differences(stencil, problem.lipschitz, potential));
+            let neighbours = problem.scheme.neighbours();
+            neighbours.require_values("start", potential)?;
+            let slack =
+                barrier::slacks(&barrier::scaled_differences(neighbours, problem.lipschitz, potential));
             if let Some(slack) = slack.iter().find(|c| **c <= 0.0) {
                 return Err(InvalidInput::new(
                     "start",

@@ -14,13 +14,14 @@
 //! `dt <= lambda h / (2 d L)`. Order 1 in `h` with `dt ~ h` where `U` is smooth.
 
 use crate::specification::InvalidInput;
-use crate::torus::lattice::stencil::Stencil;
+use crate::torus::lattice::grid::TorusGrid;
+use crate::torus::lattice::neighbour_table::NeighbourTable;
 use crate::torus::time_solver::diffusion::ImplicitDiffusion;
 
 /// The monotone scheme on `steps` uniform time steps.
 #[derive(Debug, Clone)]
 pub struct HamiltonJacobiScheme {
-    stencil: Stencil,
+    neighbours: NeighbourTable,
     lambda: f64,
     horizon: f64,
     steps: usize,
@@ -33,12 +34,13 @@ impl HamiltonJacobiScheme {
     ///
     /// `horizon = 0` gives the identity map (no step). Negative or non-finite arguments are [`InvalidInput`].
     pub fn new(
-        stencil: Stencil,
+        grid: TorusGrid,
         lambda: f64,
         horizon: f64,
         viscosity: f64,
         slope: f64,
     ) -> Result<Self, InvalidInput> {
+        let neighbours = NeighbourTable::new(grid)?;
         InvalidInput::require_positive("lambda", lambda)?;
         InvalidInput::require_positive("slope", slope)?;
         for (name, value) in [("horizon", horizon), ("viscosity", viscosity)] {
@@ -46,24 +48,29 @@ impl HamiltonJacobiScheme {
                 return Err(InvalidInput::new(name, value, "finite and >= 0"));
             }
         }
-        let largest_step = lambda * stencil.spacing() / (2.0 * stencil.dimension() as f64 * slope);
+        let largest_step = lambda * grid.spacing() / (2.0 * grid.dimension as f64 * slope);
         // A ratio that is an integer up to rounding must not cost an extra step.
         let steps = (horizon / largest_step * (1.0 - 1e-12)).ceil() as usize;
-        if steps.saturating_mul(stencil.nodes()) > MOST_SPACE_TIME_NODES {
+        if steps.saturating_mul(grid.node_count()) > MOST_SPACE_TIME_NODES {
             return Err(InvalidInput::new(
                 "time steps x nodes",
-                format!("{steps} x {}", stencil.nodes()),
+                format!("{steps} x {}", grid.node_count()),
                 format!("at most {MOST_SPACE_TIME_NODES} (lower the horizon, the slope or the grid)"),
             ));
         }
         let diffusion = (viscosity > 0.0 && steps > 0)
-            .then(|| ImplicitDiffusion::new(&stencil, viscosity, horizon / steps as f64));
-        Ok(Self { stencil, lambda, horizon, steps, viscosity, diffusion })
+            .then(|| ImplicitDiffusion::new(&grid, viscosity, horizon / steps as f64));
+        Ok(Self { neighbours, lambda, horizon, steps, viscosity, diffusion })
     }
 
-    /// Neighbour tables of the grid.
-    pub fn stencil(&self) -> &Stencil {
-        &self.stencil
+    /// The grid.
+    pub fn grid(&self) -> TorusGrid {
+        *self.neighbours
+    }
+
+    /// The grid with its neighbour tables.
+    pub fn neighbours(&self) -> &NeighbourTable {
+        &self.neighbours
     }
 
     /// Number of time steps `N`.
@@ -93,20 +100,20 @@ impl HamiltonJacobiScheme {
 
     /// `dt / (lambda h^2)`: the probability of leaving towards a neighbour per unit of potential difference.
     pub(in crate::torus) fn rate(&self) -> f64 {
-        self.time_step() / (self.lambda * self.stencil.spacing().powi(2))
+        self.time_step() / (self.lambda * self.neighbours.spacing().powi(2))
     }
 
     /// `field <- R field`.
     pub(super) fn diffuse(&self, field: &mut [f64]) {
         if let Some(diffusion) = &self.diffusion {
-            diffusion.apply(&self.stencil, field);
+            diffusion.apply(&self.neighbours, field);
         }
     }
 
     /// `R` on `width` fields stored node by node.
     pub(super) fn diffuse_rows(&self, fields: &mut [f64], width: usize) {
         if let Some(diffusion) = &self.diffusion {
-            diffusion.apply_rows(&self.stencil, fields, width);
+            diffusion.apply_rows(&self.neighbours, fields, width);
         }
     }
 
@@ -114,8 +121,8 @@ impl HamiltonJacobiScheme {
     pub fn step(&self, next: &[f64]) -> Vec<f64> {
         let half_rate = 0.5 * self.rate();
         let mut current = next.to_vec();
-        for axis in 0..self.stencil.dimension() {
-            for neighbours in [self.stencil.forward(axis), self.stencil.backward(axis)] {
+        for axis in 0..self.neighbours.dimension {
+            for neighbours in [self.neighbours.forward(axis), self.neighbours.backward(axis)] {
                 for (i, j) in neighbours.iter().enumerate() {
                     let descent = (next[i] - next[*j as usize]).max(0.0);
                     current[i] -= half_rate * descent * descent;
@@ -140,8 +147,8 @@ impl HamiltonJacobiScheme {
     pub fn linearised_step(&self, next: &[f64], direction: &[f64]) -> Vec<f64> {
         let rate = self.rate();
         let mut current = direction.to_vec();
-        for axis in 0..self.stencil.dimension() {
-            for neighbours in [self.stencil.forward(axis), self.stencil.backward(axis)] {
+        for axis in 0..self.neighbours.dimension {
+            for neighbours in [self.neighbours.forward(axis), self.neighbours.backward(axis)] {
                 for (i, j) in neighbours.iter().enumerate() {
                     let j = *j as usize;
                     current[i] -= rate * (next[i] - next[j]).max(0.0) * (direction[i] - direction[j]);
@@ -155,8 +162,8 @@ impl HamiltonJacobiScheme {
     /// Largest probability `dt sum_j w_j / h` of leaving a node; the scheme is monotone while it is at most 1.
     pub fn courant_number(&self, next: &[f64]) -> f64 {
         let mut leaving = vec![0.0; next.len()];
-        for axis in 0..self.stencil.dimension() {
-            for neighbours in [self.stencil.forward(axis), self.stencil.backward(axis)] {
+        for axis in 0..self.neighbours.dimension {
+            for neighbours in [self.neighbours.forward(axis), self.neighbours.backward(axis)] {
                 for (i, j) in neighbours.iter().enumerate() {
                     leaving[i] += (next[i] - next[*j as usize]).max(0.0);
                 }
@@ -168,8 +175,8 @@ impl HamiltonJacobiScheme {
     /// Nodal velocity `v = -grad U / lambda` along `axis`: mass leaves forwards with speed `(U_i - U_{i+})_+/(lambda h)`
     /// and backwards with `(U_i - U_{i-})_+/(lambda h)`; `v` is their difference.
     pub fn velocity(&self, potential: &[f64], axis: usize) -> Vec<f64> {
-        let scale = 1.0 / (self.lambda * self.stencil.spacing());
-        let (forward, backward) = (self.stencil.forward(axis), self.stencil.backward(axis));
+        let scale = 1.0 / (self.lambda * self.neighbours.spacing());
+        let (forward, backward) = (self.neighbours.forward(axis), self.neighbours.backward(axis));
         (0..potential.len())
             .map(|i| {
                 let ahead = (potential[i] - potential[forward[i] as usize]).max(0.0);
@@ -219,16 +226,16 @@ mod tests {
     /// A random field with neighbour differences at most `slope * h` on each axis.
     fn random_field(scheme: &HamiltonJacobiScheme, slope: f64, seed: u64) -> Vec<f64> {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let half = 0.5 * slope * scheme.stencil().spacing();
-        (0..scheme.stencil().nodes()).map(|_| random.random_range(-half..half)).collect()
+        let half = 0.5 * slope * scheme.neighbours().spacing();
+        (0..scheme.neighbours().node_count()).map(|_| random.random_range(-half..half)).collect()
     }
 
     fn schemes() -> Vec<HamiltonJacobiScheme> {
         [(1, 24, 0.0), (1, 24, 0.01), (2, 7, 0.0), (2, 7, 0.02), (3, 5, 0.01)]
             .into_iter()
             .map(|(dimension, side, viscosity)| {
-                let stencil = Stencil::new(dimension, side).unwrap();
-                HamiltonJacobiScheme::new(stencil, 0.7, 0.4, viscosity, 1.5).unwrap()
+                let grid = TorusGrid::new(dimension, side).unwrap();
+                HamiltonJacobiScheme::new(grid, 0.7, 0.4, viscosity, 1.5).unwrap()
             })
             .collect()
     }
@@ -253,8 +260,8 @@ mod tests {
 
     #[test]
     fn too_long_a_time_step_is_not_monotone() {
-        let stencil = Stencil::new(1, 16).unwrap();
-        let scheme = HamiltonJacobiScheme::new(stencil, 1.0, 0.5, 0.0, 1.0).unwrap();
+        let grid = TorusGrid::new(1, 16).unwrap();
+        let scheme = HamiltonJacobiScheme::new(grid, 1.0, 0.5, 0.0, 1.0).unwrap();
         let steep: Vec<f64> = (0..16).map(|i| if i == 8 { 1.0 } else { 0.0 }).collect();
         let steeper: Vec<f64> = steep.iter().map(|value| 1.5 * value).collect();
         assert!(scheme.courant_number(&steep) > 1.0);
@@ -266,8 +273,8 @@ mod tests {
         for scheme in schemes() {
             let values = scheme.solve(&random_field(&scheme, 1.5, 3));
             let steepest = |field: &[f64]| {
-                (0..scheme.stencil().dimension())
-                    .flat_map(|axis| scheme.stencil().forward(axis).iter().enumerate())
+                (0..scheme.neighbours().dimension)
+                    .flat_map(|axis| scheme.neighbours().forward(axis).iter().enumerate())
                     .map(|(i, j)| (field[i] - field[*j as usize]).abs())
                     .fold(0.0, f64::max)
             };
@@ -300,9 +307,9 @@ mod tests {
 
     #[test]
     fn residual_vanishes_for_the_solution_and_not_for_the_flipped_sign() {
-        let stencil = Stencil::new(1, 64).unwrap();
-        let scheme = HamiltonJacobiScheme::new(stencil, 1.0, 0.2, 0.0, 1.0).unwrap();
-        let terminal = scheme.stencil().sample(|x| 0.1 * (std::f64::consts::TAU * x[0]).cos());
+        let grid = TorusGrid::new(1, 64).unwrap();
+        let scheme = HamiltonJacobiScheme::new(grid, 1.0, 0.2, 0.0, 1.0).unwrap();
+        let terminal = scheme.neighbours().sample(|x| 0.1 * (std::f64::consts::TAU * x[0]).cos());
         let values = scheme.solve(&terminal);
         assert!(scheme.residual(&values, HamiltonianSign::Equation) < 1e-14);
         assert!(scheme.residual(&values, HamiltonianSign::Flipped) > 0.1);
@@ -310,11 +317,11 @@ mod tests {
 
     #[test]
     fn bad_parameters_are_named() {
-        let stencil = || Stencil::new(1, 8).unwrap();
+        let grid = || TorusGrid::new(1, 8).unwrap();
         let field = |result: Result<HamiltonJacobiScheme, InvalidInput>| result.unwrap_err().field;
-        assert_eq!(field(HamiltonJacobiScheme::new(stencil(), 0.0, 1.0, 0.0, 1.0)), "lambda");
-        assert_eq!(field(HamiltonJacobiScheme::new(stencil(), 1.0, -1.0, 0.0, 1.0)), "horizon");
-        assert_eq!(field(HamiltonJacobiScheme::new(stencil(), 1.0, 1.0, f64::NAN, 1.0)), "viscosity");
-        assert_eq!(field(HamiltonJacobiScheme::new(stencil(), 1.0, 1.0, 0.0, 1e12)), "time steps x nodes");
+        assert_eq!(field(HamiltonJacobiScheme::new(grid(), 0.0, 1.0, 0.0, 1.0)), "lambda");
+        assert_eq!(field(HamiltonJacobiScheme::new(grid(), 1.0, -1.0, 0.0, 1.0)), "horizon");
+        assert_eq!(field(HamiltonJacobiScheme::new(grid(), 1.0, 1.0, f64::NAN, 1.0)), "viscosity");
+        assert_eq!(field(HamiltonJacobiScheme::new(grid(), 1.0, 1.0, 0.0, 1e12)), "time steps x nodes");
     }
 }

@@ -49,7 +49,8 @@ impl TimeDependentSolution {
         &self.flow.weights[self.flow.weights.len() - 1]
     }
 
-    /// The fields and bounds as the other solvers report them, on the grid of `problem`; `seconds` is the caller's.
+    /// The fields and bounds as the other solvers report them, through the same gate ([`TorusSolution::gated`]), on the grid of
+    /// `problem`; `seconds` is the caller's.
     pub fn to_torus(&self, problem: &TorusProblem, seconds: f64) -> TorusSolution {
         let field = |values: &[f64]| {
             ArrayD::from_shape_vec(problem.grid.shape(), values.to_vec()).expect("one value for each node")
@@ -69,6 +70,7 @@ impl TimeDependentSolution {
             iterations: self.gaps.len(),
             seconds,
         }
+        .gated()
     }
 
     /// Largest `|sum rho^n - 1|` over time.

@@ -11,7 +11,7 @@ pub fn time_dependent_fields(game: &TimeDependentProblem, solution: &TimeDepende
     let share = 1.0 / scheme.steps().max(1) as f64;
     let (mut velocity, mut velocity_mass) = (Vec::new(), Vec::new());
     for n in 0..scheme.steps() {
-        for axis in 0..scheme.stencil().dimension() {
+        for axis in 0..scheme.neighbours().dimension {
             velocity.extend(scheme.velocity(&solution.potentials[n + 1], axis));
             velocity_mass.extend(solution.flow.moving[n].iter().map(|mass| share * mass));
         }

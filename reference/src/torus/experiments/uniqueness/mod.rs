@@ -5,19 +5,18 @@
 //! tolerance. [`controls`](super::controls) removes one hypothesis at a time (3.6) and must spread at least a hundred times further.
 
 mod fields;
-mod optimum;
+mod relabelled;
 pub mod spread;
 pub mod starts;
 
 pub use fields::time_dependent_fields;
-pub use optimum::{StaticOptimum, static_optimum};
 
 use ndarray::ArrayD;
 use rayon::prelude::*;
 use serde::Serialize;
 
 use self::fields::straight_line_fields;
-use self::optimum::relabelled_cost;
+use self::relabelled::relabelled_cost;
 use self::spread::{Sample, Spread};
 use self::starts::{random_potential, random_relabelling};
 use crate::specification::{DivergenceKind, InvalidInput, ProximalParameters};
@@ -25,7 +24,7 @@ use crate::torus::densities::NamedDensity;
 use crate::torus::experiments::convergence::sup_distance_modulo_constant;
 use crate::torus::large_grid::{AtFloor, DualOptions, solve_dual};
 use crate::torus::lattice::grid::TorusGrid;
-use crate::torus::lattice::stencil::Stencil;
+use crate::torus::lattice::neighbour_table::NeighbourTable;
 use crate::torus::problem::TorusProblem;
 use crate::torus::solution::Termination;
 use crate::torus::time_solver::{Start, TimeDependentOptions, TimeDependentProblem};
@@ -126,12 +125,12 @@ impl UniquenessCase {
         let problem = self.problem()?;
         let seeds: Vec<u64> =
             (0..self.starts as u64).map(|k| self.seed.wrapping_mul(1_000_003) + k).collect();
-        let stencil = Stencil::new(self.grid.dimension, self.grid.nodes_per_side)?;
+        let neighbours = NeighbourTable::new(self.grid)?;
         let potentials: Vec<Vec<f64>> = match self.solver {
             Solver::Static => Vec::new(),
             Solver::TimeDependent { .. } | Solver::LargeGrid => {
                 let lipschitz = self.parameters.lipschitz;
-                seeds.iter().map(|seed| random_potential(&stencil, lipschitz, *seed)).collect()
+                seeds.iter().map(|seed| random_potential(&neighbours, lipschitz, *seed)).collect()
             }
         };
         let start_spread = largest_distance(&potentials);

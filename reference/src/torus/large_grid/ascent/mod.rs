@@ -5,16 +5,19 @@
 //! from backtracking. After each step the potential drops to its double transform, so that every node stays where it
 //! receives mass.
 
-pub(super) mod line_rearrangement;
+pub(super) mod free;
+mod line_rearrangement;
 mod newton_direction;
+pub(super) mod slope_cap;
 pub(super) mod smooth_dual;
 
 use std::time::Instant;
 
 use crate::torus::large_grid::ascent::newton_direction::{Metric, NewtonDirection};
+use crate::torus::large_grid::ascent::slope_cap::SlopeCap;
 use crate::torus::large_grid::ascent::smooth_dual::{KineticValue, SmoothDual};
-use crate::torus::large_grid::cap::slope_cap::SlopeCap;
 use crate::torus::large_grid::level::{Level, log_partition};
+use crate::torus::large_grid::tuning;
 use crate::torus::lattice::grid::TorusGrid;
 use crate::torus::lattice::lines::{rotate_axes, transform_lines};
 use crate::torus::lattice::spectral::SpectralSolver;
@@ -36,9 +39,6 @@ pub struct AscentStep {
     /// Wall-clock seconds of the step.
     pub seconds: f64,
 }
-
-/// Up to this many nodes per side the double transform uses all directions; above, the axes alone.
-const FULL_TRANSFORM: usize = 64;
 
 /// The ascent on one grid.
 pub(crate) struct Ascent {
@@ -114,7 +114,7 @@ impl Ascent {
     fn backtrack(&mut self, slope: f64) -> Option<f64> {
         let old_value = self.value;
         let mut step = 1.0;
-        while step > 1e-8 {
+        while step > tuning::SHORTEST_STEP {
             // A drop always helps E - Lambda, but may raise the penalty of a cap.
             for drops in [true, false] {
                 self.phi.copy_from_slice(&self.old_phi);
@@ -123,7 +123,7 @@ impl Ascent {
                     self.drop_to_double_transform();
                 }
                 self.evaluate();
-                if self.value >= old_value + 1e-4 * step * slope {
+                if self.value >= old_value + tuning::SUFFICIENT_INCREASE * step * slope {
                     return Some(step);
                 }
                 if self.cap.is_none() {
@@ -131,7 +131,8 @@ impl Ascent {
                 }
             }
             let curvature = 2.0 * (old_value + step * slope - self.value) / (step * step);
-            step = (slope / curvature).clamp(0.1 * step, 0.5 * step);
+            let [least, most] = tuning::SHORTENED;
+            step = (slope / curvature).clamp(least * step, most * step);
         }
         self.phi.copy_from_slice(&self.old_phi);
         self.evaluate();
@@ -167,7 +168,7 @@ impl Ascent {
     /// The same on every node: the smoothest potential with this transform, to start a finer grid from.
     pub(crate) fn drop_every_node(&mut self) {
         let (grid, curvature) = (self.level.grid, self.level.curvature());
-        if grid.dimension == 1 || grid.nodes_per_side > FULL_TRANSFORM {
+        if grid.dimension == 1 || grid.nodes_per_side > tuning::FULL_TRANSFORM_SIDE {
             let mut scratch = vec![0.0; self.phi.len()];
             for _ in 0..grid.dimension {
                 transform_lines(
@@ -190,7 +191,7 @@ impl Ascent {
 
 /// `max_x min_z phi(z) + c(x, z) - c(x, .)` with `x` on a grid four times finer: nearly every direction of the plane.
 fn double_transform(grid: &TorusGrid, curvature: f64, phi: &[f64]) -> Vec<f64> {
-    const REFINEMENT: usize = 4;
+    const REFINEMENT: usize = tuning::FULL_TRANSFORM_REFINEMENT;
     let fine = TorusGrid { nodes_per_side: REFINEMENT * grid.nodes_per_side, ..*grid };
     let position = |flat: usize| fine.flat_index(grid.multi_index(flat).map(|i| (REFINEMENT * i) as isize));
     let mut values = vec![f64::INFINITY; fine.node_count()];

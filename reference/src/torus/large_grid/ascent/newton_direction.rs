@@ -1,8 +1,9 @@
 //! The Newton direction of the dual: conjugate gradients on `-E'' + Cov_tilted` (and the penalty of a cap), preconditioned by the Sobolev metric
 //! `(1 - (T/lambda) Laplacian)^{-1}` between two diagonal scalings, which FFTs apply in O(N^d log N).
 
+use crate::torus::large_grid::ascent::slope_cap::SlopeCap;
 use crate::torus::large_grid::ascent::smooth_dual::SmoothDual;
-use crate::torus::large_grid::cap::slope_cap::SlopeCap;
+use crate::torus::large_grid::tuning;
 use crate::torus::lattice::spectral::SpectralSolver;
 use crate::torus::lattice::vector::{add_scaled, dot, sum_pairs, update};
 
@@ -47,8 +48,8 @@ impl NewtonDirection {
         }
     }
 
-    /// Solves `(-E'' + Cov_tilted) direction = gradient` to [`TOLERANCE`] in the preconditioned norm, relative to the
-    /// start, or for [`PRODUCTS`] products. Returns the number of products.
+    /// Solves `(-E'' + Cov_tilted) direction = gradient` to [`tuning::LINEAR_TOLERANCE`] in the preconditioned norm, relative to the
+    /// start, or for [`tuning::PRODUCTS`] products. Returns the number of products.
     pub(crate) fn solve(
         &mut self,
         dual: &mut SmoothDual,
@@ -69,8 +70,8 @@ impl NewtonDirection {
         self.precondition();
         self.search.copy_from_slice(&self.preconditioned);
         let mut energy = dot(&self.residual, &self.preconditioned);
-        let target = TOLERANCE * TOLERANCE * energy;
-        for product in 0..PRODUCTS {
+        let target = tuning::LINEAR_TOLERANCE * tuning::LINEAR_TOLERANCE * energy;
+        for product in 0..tuning::PRODUCTS {
             if energy <= target || energy <= 0.0 {
                 return product;
             }
@@ -92,7 +93,7 @@ impl NewtonDirection {
             update(&mut self.search, &self.preconditioned, |s, z| z + ratio * s);
             energy = next;
         }
-        PRODUCTS
+        tuning::PRODUCTS
     }
 
     fn set_scaling(&mut self, dual: &SmoothDual, cap: Option<&mut SlopeCap>, tilted: &[f64]) {
@@ -108,7 +109,7 @@ impl NewtonDirection {
         let unit = 2.0 * self.diffusion * side * side / self.node_count;
         let count = self.node_count;
         update(&mut self.scaling, tilted, |stiffness, eta| {
-            (stiffness / unit).max(eta * count).max(FLAT_DENSITY).sqrt().recip()
+            (stiffness / unit).max(eta * count).max(tuning::FLAT_DENSITY).sqrt().recip()
         });
     }
 
@@ -124,12 +125,3 @@ impl NewtonDirection {
         self.preconditioned.iter_mut().for_each(|value| *value -= mean);
     }
 }
-
-/// Relative residual of the linear solve: the Newton steps contract by about this near the optimum.
-const TOLERANCE: f64 = 1e-2;
-
-/// Products after which an inexact direction is used as it is.
-const PRODUCTS: usize = 40;
-
-/// Relative density below which the metric treats the torus as empty.
-const FLAT_DENSITY: f64 = 1e-3;

@@ -29,6 +29,7 @@ use rayon::prelude::*;
 
 use crate::torus::large_grid::bounds::slope_repair::feasible;
 use crate::torus::large_grid::level::{Level, PrimalPoint, log_partition};
+use crate::torus::large_grid::tuning;
 use crate::torus::lattice::edge_flux::EdgeFlux;
 use crate::torus::lattice::grid::TorusGrid;
 use crate::torus::lattice::lines::rotate_axes;
@@ -75,18 +76,12 @@ pub(crate) struct ContinuumBounds {
 /// The quadratic B-spline at 0, 1.
 const QUADRATIC: [f64; 2] = [0.75, 0.125];
 
-/// Nodes of the fine grid of the lower bound at most.
-const FINE_NODES: usize = 1 << 22;
-
-/// Lengths, in spacings, below which `eta` follows what the flux leaves over; above, the flux is corrected.
-const ABSORPTION: [f64; 7] = [0.0, 1.0, 2.0, 4.0, 8.0, 32.0, f64::INFINITY];
-
 impl ContinuumBounds {
     pub(crate) fn new(level: &Level) -> Self {
         let grid = level.grid;
         let nodes = |refinement: usize| (refinement * grid.nodes_per_side).pow(grid.dimension as u32);
-        let affordable = |refinement: &usize| nodes(*refinement) <= FINE_NODES;
-        Self::with_refinement(level, [4, 2].into_iter().find(affordable).unwrap_or(1))
+        let affordable = |refinement: &usize| nodes(*refinement) <= tuning::FINE_NODES;
+        Self::with_refinement(level, tuning::FINE_REFINEMENTS.into_iter().find(affordable).unwrap_or(1))
     }
 
     fn with_refinement(level: &Level, refinement: usize) -> Self {
@@ -98,7 +93,7 @@ impl ContinuumBounds {
             spread_source: spread(&grid, &level.source, refinement, &kernel),
             spread_target: spread(&grid, &level.target, refinement, &kernel),
             spectral: SpectralSolver::new(grid),
-            absorption: ABSORPTION.len() - 1,
+            absorption: tuning::ABSORPTION.len() - 1,
         }
     }
 
@@ -138,7 +133,9 @@ impl ContinuumBounds {
         let mut best = self.joined(level, (kinetic_cost, rho), tilted, flux, self.absorption);
         for next in [-1_isize, 1] {
             let mut index = self.absorption;
-            while let Some(neighbour) = index.checked_add_signed(next).filter(|i| *i < ABSORPTION.len()) {
+            while let Some(neighbour) =
+                index.checked_add_signed(next).filter(|i| *i < tuning::ABSORPTION.len())
+            {
                 let point = self.joined(level, (kinetic_cost, rho), tilted, flux, neighbour);
                 if point.value() >= best.value() {
                     break;
@@ -161,14 +158,14 @@ impl ContinuumBounds {
         let mut left = vec![0.0; rho.len()];
         flux.divergence(&mut left);
         update(&mut left, rho, |divergence, rho| rho - divergence);
-        let length = ABSORPTION[absorption] * grid.spacing();
+        let length = tuning::ABSORPTION[absorption] * grid.spacing();
         let mut intermediate = tilted.to_vec();
         if length.is_finite() {
             let mut absorbed = left.clone();
             update(&mut absorbed, tilted, |left, eta| left - eta);
             self.spectral.apply(&mut absorbed, |square| 1.0 / (1.0 + length * length * square));
             // eta stays positive and absolutely continuous; the flux carries whatever is cut off here.
-            update(&mut intermediate, &absorbed, |eta, change| (eta + change).max(0.25 * eta));
+            update(&mut intermediate, &absorbed, |eta, change| (eta + change).max(tuning::KEPT * eta));
             update(&mut intermediate, &level.target, |eta, q| if q > 0.0 { eta } else { 0.0 });
             let total = sum_pairs(&intermediate, rho, |eta, _| eta);
             intermediate.iter_mut().for_each(|eta| *eta /= total);

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use crate::torus::large_grid::tuning;
 use crate::torus::lattice::control_slopes::{edges, steepest_at_each, violation};
 use crate::torus::lattice::grid::TorusGrid;
 use crate::torus::lattice::line_fields::{Side, for_each_line};
@@ -12,9 +13,6 @@ use crate::torus::lattice::neighbours::around;
 use crate::torus::lattice::transfer::{BINOMIAL, averaged, coarser, every_second, prolong_linearly};
 use crate::torus::lattice::vector::update;
 use crate::torus::operators::lipschitz::envelope_with_apexes;
-
-/// Projections for each node of the grid before scaling.
-const VISITS: usize = 8;
 
 /// A potential near `phi` whose control slopes are at most `L`. Slopes above `(1 + tolerance) L` are projected, then all are
 /// scaled: the dual value is concave and zero at zero, so scaling by `1 - t` costs at most the part `t` of it. Of a few
@@ -34,7 +32,7 @@ pub(crate) fn feasible(
         lower_to_cones(grid, &mut lowered, lipschitz);
     }
     let mut best = (f64::NEG_INFINITY, Vec::new());
-    for averages in AVERAGES {
+    for averages in tuning::AVERAGES {
         for _ in 0..averages {
             lowered = averaged(grid, &lowered, &BINOMIAL);
         }
@@ -49,9 +47,6 @@ pub(crate) fn feasible(
     best.1
 }
 
-/// How often the potential is averaged over neighbours before each trial: kinks want few, broad regions at the cap many.
-const AVERAGES: [usize; 3] = [0, 2, 6];
-
 /// Scales `phi` so that no control slope exceeds `L`.
 fn scale(grid: &TorusGrid, phi: &mut [f64], lipschitz: f64) {
     let excess = violation(grid, phi, lipschitz);
@@ -65,7 +60,7 @@ fn scale(grid: &TorusGrid, phi: &mut [f64], lipschitz: f64) {
 /// Lowers `phi` nearly to its `L`-Lipschitz envelope: what every second node has to give way is found first, the same way, and
 /// interpolated; then only cones that start within a few spacings are left. The coarsest grid takes the exact envelope.
 fn lower_to_cones(grid: &TorusGrid, phi: &mut [f64], lipschitz: f64) {
-    match coarser(grid).filter(|_| grid.node_count() > EXACT_NODES) {
+    match coarser(grid).filter(|_| grid.node_count() > tuning::EXACT_NODES) {
         Some(coarse) => {
             let given = every_second(grid, phi);
             let mut lowered = given.clone();
@@ -80,9 +75,6 @@ fn lower_to_cones(grid: &TorusGrid, phi: &mut [f64], lipschitz: f64) {
         }
     }
 }
-
-/// Nodes up to which the envelope is exact.
-const EXACT_NODES: usize = 1 << 14;
 
 /// Lowers `phi` to the cones of slope `L` above the values at [`cone_offsets`].
 fn lower_to_near_cones(grid: &TorusGrid, phi: &mut [f64], lipschitz: f64) {
@@ -109,14 +101,9 @@ fn lower_to_near_cones(grid: &TorusGrid, phi: &mut [f64], lipschitz: f64) {
     });
 }
 
-/// The nodes near the origin and some on spheres around it. Directions to those on a sphere of radius `R` are `1/R` apart, so
-/// that slopes in between can exceed the cap by a part of `1/(8 R^2)`: `3e-5` for `R = 64`.
+/// The nodes near the origin and some on spheres around it ([`tuning::cone_radii`]).
 fn cone_offsets(grid: &TorusGrid) -> Vec<[isize; 3]> {
-    let (ball, spheres): (f64, &[f64]) = match grid.dimension {
-        1 => (1.0, &[]),
-        2 => (6.0, &[16.0, 32.0, 64.0]),
-        _ => (4.0, &[9.0]),
-    };
+    let (ball, spheres) = tuning::cone_radii(grid.dimension);
     let half = grid.nodes_per_side as f64 / 2.0;
     let reach = spheres.iter().copied().filter(|r| *r < half).fold(ball, f64::max) as isize;
     let sides = 2 * reach + 1;
@@ -135,13 +122,13 @@ fn cone_offsets(grid: &TorusGrid) -> Vec<[isize; 3]> {
         .collect()
 }
 
-/// Projects control slopes above `(1 + tolerance) L`, and those that this moves, for at most [`VISITS`] visits to each node.
+/// Projects control slopes above `(1 + tolerance) L`, and those that this moves, for at most [`tuning::VISITS`] visits to each node.
 fn project_steep_slopes(grid: &TorusGrid, phi: &mut [f64], lipschitz: f64, tolerance: f64) {
     let patches = Patches::new(*grid);
     let allowed = lipschitz * (1.0 + tolerance);
     let mut queued: Vec<bool> = steepest_at_each(grid, phi).iter().map(|slope| *slope > allowed).collect();
     let mut queue: VecDeque<usize> = (0..phi.len()).filter(|node| queued[*node]).collect();
-    let mut visits = VISITS * phi.len();
+    let mut visits = tuning::VISITS * phi.len();
     while let Some(node) = queue.pop_front() {
         queued[node] = false;
         let nodes = patches.around(node);

@@ -1,5 +1,6 @@
 //! `torus`: the mean-field game on the torus. See `torus --help`.
 
+mod limits;
 mod pictures;
 mod solve;
 mod solve_pictures;

@@ -13,8 +13,7 @@ use proxflow_io::memory;
 use proxflow_io::options::{divergence, non_negative};
 use proxflow_io::output::{Outputs, require_own_report};
 use proxflow_oracle_commands::COMMIT;
-use proxflow_reference::torus::time_solver::HamiltonianSign;
-use proxflow_reference::torus::time_solver::{TimeDependentOptions, TimeDependentProblem};
+use proxflow_reference::torus::time_solver::{HamiltonianSign, TimeDependentOptions, TimeDependentProblem};
 use proxflow_reference::torus::{
     BoundedProblem, DualOptions, MiddlePoint, NamedDensity, Termination, TorusGrid, TorusProblem,
     TorusSolution, hopf_lax, solve_dual, solve_static,
@@ -22,17 +21,18 @@ use proxflow_reference::torus::{
 use proxflow_reference::transport::SemiRelaxedOptions;
 use proxflow_reference::{DivergenceKind, InvalidInput, ProximalParameters};
 
-use crate::solve_pictures;
+use crate::{limits, solve_pictures};
 
 /// Which of the three independent solvers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SolverName {
-    /// Semi-relaxed transport on the nodes, exact
+    /// Semi-relaxed transport on the nodes, exact (every divergence), at most 2^20 nodes and 2^28 pairs of nodes with mass
     Static,
     /// Ascent on the terminal potential, large grids (KL); the cap by an augmented Lagrangian
     Dual,
-    /// Time-dependent: monotone Hamilton-Jacobi scheme and its adjoint (KL)
+    /// Time-dependent: monotone Hamilton-Jacobi scheme and its adjoint (every divergence where the target is positive on every
+    /// node; kl, chi2 and alpha > 1 also where it is not), at most 4096 nodes
     Pde,
 }
 
@@ -45,9 +45,6 @@ impl SolverName {
         }
     }
 }
-
-/// Most nodes of the solvers that keep a matrix, before they look at how many carry mass.
-const LARGEST_EXACT: usize = 1 << 20;
 
 /// Node fields that a solve keeps at least.
 const FIELDS: u64 = 16;
@@ -98,14 +95,15 @@ pub struct SolveArguments {
     /// Solver
     #[arg(long, value_enum, default_value_t = SolverName::Static)]
     pub solver: SolverName,
-    /// Relative gap to reach; the static solver always goes to rounding
-    #[arg(long, default_value_t = 1e-4)]
-    pub tolerance: f64,
-    /// Finer grids (each of twice the nodes per side) that the dual solver may try where the Lipschitz cap acts
-    /// [default: 1; with --solver dual only]
+    /// Relative gap (above 0, below 1) that the run fails without (exit code 1). Default: static and pde 1e-4; dual works
+    /// towards 1e-3 and succeeds with whatever its grid allows, which it reports
+    #[arg(long)]
+    pub tolerance: Option<f64>,
+    /// Finer grids (0 to 4, each of twice the nodes per side) that the dual solver may try where the Lipschitz cap acts
+    /// [default: 1]; refused with the other solvers
     #[arg(long)]
     pub refinements: Option<usize>,
-    /// Viscosity s >= 0 of the time-dependent solver [default: 0; with --solver pde only]
+    /// Viscosity s >= 0 of the time-dependent solver [default: 0]; refused with the other solvers
     #[arg(long, value_parser = non_negative)]
     pub viscosity: Option<f64>,
     /// Accepted for uniformity; no solver draws random numbers
@@ -134,18 +132,26 @@ struct Report {
     /// its hat function; `lower` then holds for the node problem too, and `upper + node_excess` bounds it from above.
     /// `scheme`: the discrete game of the time-dependent scheme.
     bounded: BoundedProblem,
+    /// `lower` and the numbers below it are null when `termination` is `failed`: then there is no certificate.
     lower: f64,
     upper: f64,
     gap: f64,
     relative_gap: f64,
+    /// The gap that this run was asked for, and whether it got it; null: as far as the grid allows.
+    tolerance: Option<f64>,
+    tolerance_met: Option<bool>,
+    /// What rounding may have moved the bounds by.
+    rounding: f64,
     /// How far the node value can lie above `upper`, O(h); absent where the bounds are of the node problem itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     node_excess: Option<f64>,
-    /// pde: residual of the scheme. static, dual: `max |S_{T/2} S_{T/2} phi - S_T phi| / T`, the semigroup defect of
-    /// Hopf-Lax on nodes (O(h^2) on smooth data).
-    hj_residual: f64,
-    /// pde: residual of the scheme. static, dual: `|sum rho_T - sum rho_0|`; their plans move mass along straight lines.
-    continuity_residual: f64,
+    /// pde: largest residual of the Hamilton-Jacobi scheme. null for static and dual, which have no time steps.
+    hj_residual: Option<f64>,
+    /// pde: largest residual of the continuity scheme. null for static and dual, whose plans move mass along straight lines.
+    continuity_residual: Option<f64>,
+    /// static, dual: `max |S_{T/2} S_{T/2} phi - S_T phi| / T`, the defect of the Hopf-Lax semigroup on nodes (O(h^2) on smooth
+    /// data). null for pde.
+    semigroup_defect: Option<f64>,
     mass_error: f64,
     seconds: f64,
     kinetic_cost: f64,
@@ -159,20 +165,22 @@ struct Report {
     iterations: usize,
 }
 
-/// Solves, prints one line, writes what was asked for. A gap above the tolerance is a failed run (exit code 1).
+/// The gap that the dual solver works towards when none is asked for.
+const WORKED_TOWARDS: f64 = 1e-3;
+
+/// The gap that the other solvers must meet when none is asked for.
+const DEFAULT_TOLERANCE: f64 = 1e-4;
+
+/// Solves, prints one line, writes what was asked for. Bounds that are no certificate, and a gap above the tolerance, are a failed
+/// run (exit code 1).
 pub fn run(arguments: &SolveArguments) -> Result<(), Failure> {
     let grid = TorusGrid::new(arguments.dimension, arguments.grid)?;
     refuse_ignored(arguments)?;
-    if arguments.solver != SolverName::Dual && grid.node_count() > LARGEST_EXACT {
-        let value = format!("{} nodes for --solver {}", grid.node_count(), arguments.solver.name());
-        return Err(Failure::bad_input(
-            "grid",
-            value,
-            "at most 2^20 nodes; --solver dual takes larger grids",
-        ));
-    }
+    check_tolerance(arguments)?;
+    limits::check(arguments, &grid)?;
     memory::require("grid", "the fields of a solve", (grid.node_count() as u64).checked_mul(8 * FIELDS))?;
     let parameters = ProximalParameters::new(arguments.lipschitz, arguments.lambda, arguments.horizon)?;
+    check_outputs(arguments)?;
     let problem = TorusProblem::new(
         grid,
         &density("source", &arguments.source, &grid)?,
@@ -180,18 +188,11 @@ pub fn run(arguments: &SolveArguments) -> Result<(), Failure> {
         parameters,
         arguments.f,
     )?;
-    if !(arguments.tolerance > 0.0 && arguments.tolerance.is_finite()) {
-        return Err(InvalidInput::new("tolerance", arguments.tolerance, "finite and > 0").into());
-    }
-    check_outputs(arguments)?;
-    let (solution, hj_residual, continuity_residual) = solve(arguments, &problem)?;
-    let (lower, upper) = (solution.lower, solution.upper);
-    // Both bounds finite and in order, up to rounding relative to their size: anything else is no certificate.
-    if !(lower.is_finite() && upper.is_finite() && lower <= upper + 1e-9 * (1.0 + upper.abs())) {
-        return Err(Failure::Run(
-            "failed: rounding or overflow destroyed the bounds; nothing is reported".into(),
-        ));
-    }
+    let (solution, residuals) = solve(arguments, &problem)?;
+    let tolerance = asked(arguments);
+    // Rounding may leave a gap on values near zero: the tolerance is relative to 1 + |value| there.
+    let met = |tolerance: f64| solution.relative_gap() <= tolerance || solution.gap() <= 1e-10;
+    let failed = solution.termination == Termination::Failed;
     let report = Report {
         commit: COMMIT,
         solver: arguments.solver,
@@ -200,10 +201,14 @@ pub fn run(arguments: &SolveArguments) -> Result<(), Failure> {
         upper: solution.upper,
         gap: solution.gap(),
         relative_gap: solution.relative_gap(),
+        tolerance,
+        tolerance_met: tolerance.map(|tolerance| !failed && met(tolerance)),
+        rounding: solution.rounding(),
         node_excess: (solution.bounded == BoundedProblem::HatSpread)
             .then(|| problem.node_excess(solution.upper)),
-        hj_residual,
-        continuity_residual,
+        hj_residual: residuals.hamilton_jacobi,
+        continuity_residual: residuals.continuity,
+        semigroup_defect: residuals.semigroup,
         mass_error: solution.mass_error(),
         seconds: solution.seconds,
         kinetic_cost: solution.kinetic_cost,
@@ -213,31 +218,12 @@ pub fn run(arguments: &SolveArguments) -> Result<(), Failure> {
         termination: solution.termination,
         iterations: solution.iterations,
     };
-    if let Some(path) = &arguments.potential {
-        write_array(path, &solution.terminal_potential)?;
-    }
-    if let Some(path) = &arguments.density {
-        write_array(path, &solution.terminal_density)?;
-    }
-    if let Some(folder) = &arguments.out {
-        write_array(&folder.join("potential.npy"), &solution.terminal_potential)?;
-        write_array(&folder.join("initial-potential.npy"), &solution.initial_potential)?;
-        write_array(&folder.join("terminal-density.npy"), &solution.terminal_density)?;
-        write_array(&folder.join("intermediate.npy"), &solution.intermediate)?;
-        write_json(&folder.join("report.json").display().to_string(), &report)?;
-        let caption = format!(
-            "{} to {}, N = {}, L = {}, lambda = {}, T = {}; commit {COMMIT}",
-            arguments.source,
-            arguments.target,
-            arguments.grid,
-            arguments.lipschitz,
-            arguments.lambda,
-            arguments.horizon
-        );
-        solve_pictures::draw(folder, &problem, &solution, &caption)?;
+    if !failed {
+        write_fields(arguments, &problem, &solution, &report)?;
     }
     match &arguments.json {
         Some(target) => write_json(target, &report)?,
+        None if failed => {}
         None => print_text(&format!(
             "value of the {} in [{:.10}, {:.10}], gap {:.3e} (relative {:.1e}), {} iterations, {:.2} s\n",
             described(report.bounded),
@@ -249,22 +235,75 @@ pub fn run(arguments: &SolveArguments) -> Result<(), Failure> {
             report.seconds
         ))?,
     }
-    // Rounding may leave a gap of either sign on values near zero: the tolerance is relative to 1 + |value| there.
-    if report.relative_gap > arguments.tolerance && report.gap > 1e-10 {
-        return Err(Failure::Run(format!(
+    if failed {
+        let text = "no certificate: overflow or rounding destroyed the bounds at these parameters, so none are given";
+        return Err(Failure::Run(text.into()));
+    }
+    match tolerance {
+        Some(tolerance) if !met(tolerance) => Err(Failure::Run(format!(
             "relative gap {:.2e} is above --tolerance {:.2e} (the bounds are valid; {})",
             report.relative_gap,
-            arguments.tolerance,
+            tolerance,
             match (arguments.solver, solution.termination) {
                 (SolverName::Pde, Termination::Budget) => "its Newton steps ran out",
                 (SolverName::Pde | SolverName::Static, _) => "rounding allows no smaller one",
                 (SolverName::Dual, Termination::Floor) => "a finer grid lowers it",
-                (SolverName::Dual, Termination::Gap | Termination::Budget) =>
+                (SolverName::Dual, _) =>
                     "the iteration budget ran out; grids up to 48^2 or N = 4096 solve exactly with --solver static",
             }
-        )));
+        ))),
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// The gap without which the run fails; none for the dual solver unless one is given.
+fn asked(arguments: &SolveArguments) -> Option<f64> {
+    match arguments.solver {
+        SolverName::Dual => arguments.tolerance,
+        SolverName::Static | SolverName::Pde => Some(arguments.tolerance.unwrap_or(DEFAULT_TOLERANCE)),
+    }
+}
+
+/// Refuses a tolerance or a number of refinements out of range.
+fn check_tolerance(arguments: &SolveArguments) -> Result<(), Failure> {
+    if let Some(tolerance) = arguments.tolerance.filter(|tolerance| !(*tolerance > 0.0 && *tolerance < 1.0)) {
+        return Err(InvalidInput::new("tolerance", tolerance, "above 0 and below 1").into());
+    }
+    match arguments.refinements.filter(|refinements| *refinements > 4) {
+        Some(refinements) => Err(InvalidInput::new("refinements", refinements, "0 to 4").into()),
+        None => Ok(()),
+    }
+}
+
+/// Arrays, report and pictures.
+fn write_fields(
+    arguments: &SolveArguments,
+    problem: &TorusProblem,
+    solution: &TorusSolution,
+    report: &Report,
+) -> Result<(), Failure> {
+    if let Some(path) = &arguments.potential {
+        write_array(path, &solution.terminal_potential)?;
+    }
+    if let Some(path) = &arguments.density {
+        write_array(path, &solution.terminal_density)?;
+    }
+    let Some(folder) = &arguments.out else { return Ok(()) };
+    write_array(&folder.join("potential.npy"), &solution.terminal_potential)?;
+    write_array(&folder.join("initial-potential.npy"), &solution.initial_potential)?;
+    write_array(&folder.join("terminal-density.npy"), &solution.terminal_density)?;
+    write_array(&folder.join("intermediate.npy"), &solution.intermediate)?;
+    write_json(&folder.join("report.json").display().to_string(), report)?;
+    let caption = format!(
+        "{} to {}, N = {}, L = {}, lambda = {}, T = {}; commit {COMMIT}",
+        arguments.source,
+        arguments.target,
+        arguments.grid,
+        arguments.lipschitz,
+        arguments.lambda,
+        arguments.horizon
+    );
+    solve_pictures::draw(folder, problem, solution, &caption)
 }
 
 /// Options that the chosen solver would ignore.
@@ -324,41 +363,58 @@ fn density(field: &str, text: &str, grid: &TorusGrid) -> Result<ndarray::ArrayD<
     Ok(named.on(grid))
 }
 
-fn solve(arguments: &SolveArguments, problem: &TorusProblem) -> Result<(TorusSolution, f64, f64), Failure> {
+/// What is measured of the equations, by the solvers that have them.
+#[derive(Default)]
+struct Residuals {
+    hamilton_jacobi: Option<f64>,
+    continuity: Option<f64>,
+    semigroup: Option<f64>,
+}
+
+fn solve(arguments: &SolveArguments, problem: &TorusProblem) -> Result<(TorusSolution, Residuals), Failure> {
     let solution = match arguments.solver {
         SolverName::Static => {
             solve_static(problem, MiddlePoint::Node, &SemiRelaxedOptions::default())?.solution
         }
         SolverName::Dual => {
             let options = DualOptions {
-                relative_gap: arguments.tolerance,
-                refinements: arguments.refinements.unwrap_or(1),
+                relative_gap: arguments.tolerance.unwrap_or(WORKED_TOWARDS),
+                refinements: limits::refinements(arguments.refinements.unwrap_or(1), &problem.grid),
                 ..DualOptions::default()
             };
             solve_dual(problem, &options)?
         }
-        SolverName::Pde => {
-            let clock = Instant::now();
-            let timed = TimeDependentProblem::from_torus(problem, arguments.viscosity.unwrap_or(0.0))?;
-            let mut tolerance = arguments.tolerance.min(1e-6);
-            let solve = |tolerance| timed.solve(&TimeDependentOptions { tolerance, ..Default::default() });
-            let mut solved = solve(tolerance)?;
-            // The solver's tolerance is relative to 1 + |value|: a value near zero needs a smaller one.
-            if solved.gap() > arguments.tolerance * solved.upper.abs() {
-                tolerance = (0.5 * arguments.tolerance * solved.upper.abs()).max(1e-13);
-                solved = solve(tolerance)?;
-            }
-            let scheme = timed.scheme();
-            let hj = scheme.residual(&solved.potentials, HamiltonianSign::Equation);
-            let continuity = scheme.continuity_residual(&solved.potentials, &solved.flow.weights);
-            return Ok((solved.to_torus(problem, clock.elapsed().as_secs_f64()), hj, continuity));
-        }
+        SolverName::Pde => return solve_in_time(arguments, problem),
     };
+    if solution.termination == Termination::Failed {
+        return Ok((solution, Residuals::default()));
+    }
     let (lambda, horizon) = (arguments.lambda, arguments.horizon);
     let whole = hopf_lax(&problem.grid, &solution.terminal_potential, lambda, horizon)?;
     let half = hopf_lax(&problem.grid, &solution.terminal_potential, lambda, horizon / 2.0)?;
     let twice = hopf_lax(&problem.grid, &half, lambda, horizon / 2.0)?;
     let defect = (&twice - &whole).fold(0.0_f64, |worst, value| worst.max(value.abs())) / horizon;
-    let mass = (solution.terminal_density.sum() - problem.source.sum()).abs();
-    Ok((solution, defect, mass))
+    Ok((solution, Residuals { semigroup: Some(defect), ..Residuals::default() }))
+}
+
+fn solve_in_time(
+    arguments: &SolveArguments,
+    problem: &TorusProblem,
+) -> Result<(TorusSolution, Residuals), Failure> {
+    let clock = Instant::now();
+    let timed = TimeDependentProblem::from_torus(problem, arguments.viscosity.unwrap_or(0.0))?;
+    let asked = arguments.tolerance.unwrap_or(DEFAULT_TOLERANCE);
+    let solve = |tolerance| timed.solve(&TimeDependentOptions { tolerance, ..Default::default() });
+    let mut solved = solve(asked.clamp(1e-13, 1e-6))?;
+    // The solver's tolerance is relative to 1 + |value|: a value near zero needs a smaller one.
+    if solved.gap() > asked * solved.upper.abs() {
+        solved = solve((0.5 * asked * solved.upper.abs()).clamp(1e-13, 1.0))?;
+    }
+    let scheme = timed.scheme();
+    let residuals = Residuals {
+        hamilton_jacobi: Some(scheme.residual(&solved.potentials, HamiltonianSign::Equation)),
+        continuity: Some(scheme.continuity_residual(&solved.potentials, &solved.flow.weights)),
+        semigroup: None,
+    };
+    Ok((solved.to_torus(problem, clock.elapsed().as_secs_f64()), residuals))
 }

@@ -8,10 +8,10 @@ use proxflow_io::array::write_array;
 use proxflow_io::command::Failure;
 use proxflow_oracle_commands::COMMIT;
 use proxflow_reference::ProximalParameters;
-use proxflow_reference::torus::NamedDensity;
 use proxflow_reference::torus::experiments::characteristics::{hopf_lax_paths, scheme_paths};
-use proxflow_reference::torus::experiments::uniqueness::static_optimum;
 use proxflow_reference::torus::time_solver::{TimeDependentOptions, TimeDependentProblem};
+use proxflow_reference::torus::{MiddlePoint, NamedDensity, solve_static};
+use proxflow_reference::transport::SemiRelaxedOptions;
 
 use super::UniquenessArguments;
 use super::experiments::refined;
@@ -43,8 +43,9 @@ pub(super) fn write(arguments: &UniquenessArguments) -> Result<Vec<TrajectoryRow
         let grid = problem.grid;
         let starts: Vec<[f64; 3]> = (0..grid.node_count()).map(|i| grid.position(i)).collect();
         let ProximalParameters { lambda, horizon, .. } = problem.parameters;
-        let optimum = static_optimum(&problem)?;
-        let exact = hopf_lax_paths(&grid, &optimum.terminal_potential, lambda, horizon, &starts, 20)?;
+        let optimum = solve_static(&problem, MiddlePoint::Node, &SemiRelaxedOptions::default())?.solution;
+        let phi: Vec<f64> = optimum.terminal_potential.iter().copied().collect();
+        let exact = hopf_lax_paths(&grid, &phi, lambda, horizon, &starts, 20)?;
         let followed = scheme_paths(scheme, &solution.potentials, &starts);
         for (source, paths) in [("static, exact in space", &exact), ("time-dependent scheme", &followed)] {
             let indicators = paths.indicators(0.5 * grid.spacing());
@@ -59,7 +60,7 @@ pub(super) fn write(arguments: &UniquenessArguments) -> Result<Vec<TrajectoryRow
             space_time(&folder.join("density-1d.svg"), &field, &caption("Density over time"), "rho")?;
             let field = SpaceTime { times: &times, values: &solution.potentials };
             let chosen: Vec<[f64; 3]> = starts.iter().copied().step_by((side / 32).max(1)).collect();
-            let lines = hopf_lax_paths(&grid, &optimum.terminal_potential, lambda, horizon, &chosen, 40)?;
+            let lines = hopf_lax_paths(&grid, &phi, lambda, horizon, &chosen, 40)?;
             characteristics(
                 &folder.join("characteristics-1d.svg"),
                 &field,

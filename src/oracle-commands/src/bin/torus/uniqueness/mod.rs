@@ -59,7 +59,7 @@ impl Default for UniquenessArguments {
     }
 }
 
-/// Runs everything; fails (exit code 1) when a case is not unique or a control passes.
+/// Runs everything; fails (exit code 1) when a case is not unique, a case is left without a certificate, or a control passes.
 pub fn run(arguments: &UniquenessArguments) -> Result<(), Failure> {
     check(arguments)?;
     let clock = Instant::now();
@@ -95,7 +95,7 @@ pub fn run(arguments: &UniquenessArguments) -> Result<(), Failure> {
     let trajectories = fields::write(arguments)?;
     bar.finish_and_clear();
     let all_hold =
-        uniqueness.iter().all(|row| row.verdict != Verdict::Fails) && controls.iter().all(|row| row.fails);
+        uniqueness.iter().all(|row| row.verdict == Verdict::Holds) && controls.iter().all(|row| row.fails);
     let report = Report {
         commit: COMMIT,
         seed: arguments.seed,
@@ -123,7 +123,9 @@ pub fn run(arguments: &UniquenessArguments) -> Result<(), Failure> {
     if all_hold {
         Ok(())
     } else {
-        Err(Failure::Run("a case is not unique, or a control is (see the table)".into()))
+        Err(Failure::Run(
+            "a case is not unique or not certified, or a control is unique (see the table)".into(),
+        ))
     }
 }
 
