@@ -38,7 +38,9 @@ def test_a_forked_child_solves_after_its_parent_has():
 
 
 INTERRUPTED = """
-import sys, time, threading
+import signal
+# A shell starts background jobs with this signal ignored, and Python then leaves it so.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import numpy as np, proxflow
 random = np.random.default_rng(0)
 x, z = random.normal(size=({n}, {d})), random.normal(size=({n}, {d})) + 0.3
@@ -76,8 +78,6 @@ def test_an_interrupt_stops_the_solver_within_a_moment(n, d, call):
     finally:
         child.kill()
         child.wait()
-    if line == "finished\n":
-        pytest.skip("the machine was too fast to be interrupted")
     assert line == "interrupted\n"
     # 0.3 s on a quiet machine; a loaded one may not even run the child for that long.
     assert waited < 0.3 + 0.5 * min(4.0, os.getloadavg()[0] / (os.cpu_count() or 1)), waited
