@@ -17,6 +17,9 @@ pub struct FlowSpecification {
     pub lambda: f64,
 }
 
+/// Numbers whose products and quotients by two stay within single precision.
+pub const SINGLE_PRECISION: std::ops::RangeInclusive<f64> = 1e-18..=1e18;
+
 /// A simulated batch: positions `x_0 .. x_N` and velocities `v_0 .. v_{N-1}`, each `(B, d)`.
 pub struct Trajectory {
     /// `x_k`, `N + 1` entries.
@@ -28,8 +31,13 @@ pub struct Trajectory {
 impl FlowSpecification {
     /// Checks the ranges.
     pub fn new(horizon: f64, steps: usize, lambda: f64) -> Result<Self, InvalidInput> {
-        InvalidInput::require_positive("horizon", horizon)?;
-        InvalidInput::require_positive("lambda", lambda)?;
+        for (field, value) in [("horizon", horizon), ("lambda", lambda)] {
+            if !SINGLE_PRECISION.contains(&value) {
+                let allowed =
+                    format!("> 0, from {:e} to {:e}", SINGLE_PRECISION.start(), SINGLE_PRECISION.end());
+                return Err(InvalidInput::new(field, value, allowed));
+            }
+        }
         if steps == 0 {
             return Err(InvalidInput::new("steps", steps, ">= 1"));
         }
