@@ -109,7 +109,7 @@ fn stop_and_resume_continues_bit_for_bit_on_the_cpu() {
     assert!(end(&straight) == end(&stopped), "checkpoints differ");
     let metrics = |run: &Path| std::fs::read_to_string(run.join("metrics.csv")).unwrap();
     assert_eq!(metrics(&straight), metrics(&stopped));
-    refused(&["--out", out, "--resume", "--seed", "9"], "other training options");
+    refused(&["--out", out, "--resume", "--seed", "9"], "--seed: 9 is not allowed (allowed: 1,");
 }
 
 #[test]

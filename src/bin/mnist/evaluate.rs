@@ -5,18 +5,18 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use proxflow::command::{COMMIT, Failure, write_json};
 use proxflow::dataset::{Dataset, resolve};
-use proxflow_gpu::checkpoint::Model;
 use proxflow_gpu::device::{DeviceChoice, device_name, keep_freed_memory};
 use proxflow_gpu::flow;
 use proxflow_gpu::indicators::{self, Estimate, FlowIndicators};
 use proxflow_gpu::random::{Stream, StreamLabel, place};
 use proxflow_reference::ProximalParameters;
+use proxflow_reference::checkpoint::MOST_STEPS;
 use serde_json::{Map, Value, json};
 use tch::{Device, Kind};
 
-use crate::convert::{bad_checkpoint, tensor_of};
-use crate::exact;
+use crate::convert::{load_model, tensor_of};
 use crate::options::{Common, DataArguments, prepare_device};
+use crate::{exact, memory};
 
 /// Options of `mnist evaluate`.
 #[derive(Args, Clone)]
@@ -68,7 +68,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         return Err(Failure::bad_input("precision", "f64 on mps", "f32, or --device cpu"));
     }
     let kind = if arguments.precision == Precision::F64 { Kind::Double } else { Kind::Float };
-    let model = Model::load(&arguments.checkpoint, (kind, device)).map_err(bad_checkpoint)?;
+    let model = load_model(&arguments.checkpoint, (kind, device))?;
     let dataset = dataset(&arguments)?;
     let dimension = model.potential.architecture().dimension();
     let mut stream = Stream::new(arguments.seed, StreamLabel::Evaluation);
@@ -91,10 +91,20 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             )
         })
         .collect();
+    if let Some(reason) = overflow(&found) {
+        if let Some(target) = &arguments.common.json {
+            write_json(
+                target,
+                &json!({ "status": "failed", "reason": reason, "checkpoint": arguments.checkpoint, "commit": COMMIT }),
+            )?;
+        }
+        return Err(Failure::Run(format!("{}: {reason}", arguments.checkpoint.display())));
+    }
     // The step size the model was trained with, when it was asked for.
     let own = found.iter().find(|entry| entry.steps == model.flow.steps).unwrap_or(&found[0]);
 
     let mut report = Map::new();
+    report.insert("status".to_owned(), json!("done"));
     report.insert("steps".to_owned(), json!(found));
     insert(&mut report, "terminal_residual", own.terminal_residual);
     insert(&mut report, "critic_slope_mean", own.critic_slope);
@@ -147,11 +157,11 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 fn check(arguments: &Arguments) -> Result<(), Failure> {
-    if arguments.steps.is_empty() || arguments.steps.contains(&0) {
+    if let Some(steps) = arguments.steps.iter().find(|steps| !(1..=MOST_STEPS).contains(steps)) {
         return Err(Failure::bad_input(
             "steps",
-            format!("{:?}", arguments.steps),
-            "numbers >= 1, separated by commas",
+            steps,
+            format!("numbers in 1..={MOST_STEPS}, separated by commas"),
         ));
     }
     if arguments.samples < 2 {
@@ -160,7 +170,23 @@ fn check(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.train_size == 0 {
         return Err(Failure::bad_input("train-size", 0, ">= 1"));
     }
+    memory::require("samples", arguments.samples, memory::SAMPLE)?;
+    memory::require("train-size", arguments.train_size, memory::IMAGE)?;
+    if arguments.exact {
+        // The matrix of costs between samples and training images, in double precision, with its work space.
+        memory::require("train-size", arguments.train_size, 32 * arguments.samples as u64)?;
+    }
     Ok(())
+}
+
+/// What is not finite of a flow, which then has no indicators.
+fn overflow(found: &[FlowIndicators]) -> Option<String> {
+    found.iter().find_map(|entry| {
+        let endpoints = entry.endpoints.isfinite().all().int64_value(&[]) != 0;
+        let numbers = [entry.kinetic_energy.mean, entry.hj_residual.mean, entry.critic_slope_max];
+        let sound = endpoints && numbers.iter().all(|number| number.is_finite());
+        (!sound).then(|| format!("the flow of {} steps is not finite: the weights overflow", entry.steps))
+    })
 }
 
 /// With `--exact` a data set is needed; without, one that is at hand is used for the Lipschitz check.

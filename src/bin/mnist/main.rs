@@ -13,7 +13,11 @@ mod exact;
 #[cfg(feature = "torch")]
 mod measure;
 #[cfg(feature = "torch")]
+mod memory;
+#[cfg(feature = "torch")]
 mod options;
+#[cfg(feature = "torch")]
+mod resume;
 #[cfg(feature = "torch")]
 mod sample;
 #[cfg(feature = "torch")]

@@ -7,15 +7,16 @@ use ndarray::Array2;
 use proxflow::array;
 use proxflow::command::{COMMIT, Failure, write_json};
 use proxflow::picture;
-use proxflow_gpu::checkpoint::Model;
 use proxflow_gpu::device::{DeviceChoice, device_name, keep_freed_memory};
 use proxflow_gpu::flow;
 use proxflow_gpu::indicators::to_host;
 use proxflow_gpu::random::{Stream, StreamLabel, place};
+use proxflow_reference::checkpoint::MOST_STEPS;
 use serde_json::json;
 use tch::Kind;
 
-use crate::convert::bad_checkpoint;
+use crate::convert::load_model;
+use crate::memory;
 use crate::options::{Common, prepare_device};
 
 /// Options of `mnist sample`.
@@ -57,14 +58,18 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     if arguments.png.is_none() && arguments.npy.is_none() {
         return Err(Failure::bad_input("output", "none", "--png FILE, --npy FILE or both"));
     }
+    memory::require("count", arguments.count, memory::IMAGE)?;
+    let most = MOST_STEPS;
+    if let Some(steps) = arguments.steps
+        && !(1..=most).contains(&steps)
+    {
+        return Err(Failure::bad_input("steps", steps, format!("1..={most}")));
+    }
     let device =
         prepare_device(arguments.common.device.unwrap_or(DeviceChoice::Auto), arguments.common.threads)?;
     keep_freed_memory();
-    let model = Model::load(&arguments.checkpoint, (Kind::Float, device)).map_err(bad_checkpoint)?;
+    let model = load_model(&arguments.checkpoint, (Kind::Float, device))?;
     let steps = arguments.steps.unwrap_or(model.flow.steps);
-    if steps == 0 {
-        return Err(Failure::bad_input("steps", 0, ">= 1"));
-    }
     let dimension = model.potential.architecture().dimension();
     let mut stream = Stream::new(arguments.seed, StreamLabel::Evaluation);
     let [low, high] = model.source;
@@ -74,6 +79,20 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         let x0 = place(&stream.uniform(count as i64, dimension, low, high), (Kind::Float, device));
         let end = to_host(&flow::endpoint(&model.potential, &x0, model.flow.with_steps(steps)));
         rows.iter_mut().zip(end).for_each(|(pixel, value)| *pixel = value);
+    }
+    let lost = images.rows().into_iter().filter(|row| row.iter().any(|pixel| !pixel.is_finite())).count();
+    if lost > 0 {
+        let reason = format!("{lost} of {} images are not finite: the weights overflow", arguments.count);
+        if let Some(target) = &arguments.common.json {
+            write_json(
+                target,
+                &json!({ "status": "failed", "reason": reason, "checkpoint": arguments.checkpoint, "steps": steps }),
+            )?;
+        }
+        return Err(Failure::Run(format!(
+            "{}: {reason}; nothing is written",
+            arguments.checkpoint.display()
+        )));
     }
     if let Some(path) = &arguments.npy {
         array::write_array(path, &images.mapv(f64::from))?;
@@ -88,7 +107,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     match &arguments.common.json {
         Some(target) => write_json(
             target,
-            &json!({ "checkpoint": arguments.checkpoint, "count": arguments.count, "steps": steps, "seed": arguments.seed,
+            &json!({ "status": "done", "checkpoint": arguments.checkpoint, "count": arguments.count, "steps": steps, "seed": arguments.seed,
                 "png": arguments.png, "npy": arguments.npy, "device": device_name(device), "commit": COMMIT }),
         ),
         None => Ok(()),
