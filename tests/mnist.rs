@@ -197,6 +197,12 @@ fn evaluate_and_sample_keep_their_contract() {
                 > 0.0
         );
     }
+    let nearest = &report["nearest_digits"];
+    for key in ["commitment", "commitment_class", "distance", "held_out_distance", "nearer_than_held_out"] {
+        assert!(nearest[key].is_f64() && nearest[format!("{key}_stderr")].is_f64(), "{key}: {nearest}");
+    }
+    let ratio = &report["exact"]["divergence_ratio"];
+    assert!(ratio["lower"].as_f64().unwrap() <= ratio["upper"].as_f64().unwrap(), "{ratio}");
     let gap = &report["exact"]["optimality_gap"];
     let bound = |value: &Value| value.as_f64().unwrap();
     assert!(bound(&gap["lower"]) > 0.0 && bound(&gap["upper"]) - bound(&gap["lower"]) < 1e-8, "{gap}");
@@ -348,6 +354,9 @@ fn bad_data_folders_are_named() {
     refused(&["--data", path], "magic");
     write("train-images-idx3-ubyte", &file[..file.len() - 1]);
     refused(&["--data", path], "truncated");
+    std::fs::remove_file(folder.path().join("t10k-labels-idx1-ubyte")).unwrap();
+    refused(&["--data", path], "lacks t10k-labels-idx1-ubyte");
+    write("t10k-labels-idx1-ubyte", &labels);
     write("train-images-idx3-ubyte.gz", &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1]);
     refused(&["--data", path], "gzip");
 }

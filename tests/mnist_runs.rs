@@ -2,6 +2,8 @@
 #![cfg(all(feature = "torch", unix))]
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -226,6 +228,7 @@ fn weights_that_overflow_are_a_failed_run_and_nothing_is_written() {
     let run = folder.path().join("run");
     train(&run, &["--iterations", "0"]);
     let large = folder.path().join("large.safetensors");
+    // Values overflow while slopes, by vanishing masks, are a finite zero.
     scaled(&checkpoint(&run), &large, 1e20);
     let (large, png, npy) =
         (large.to_str().unwrap(), folder.path().join("x.png"), folder.path().join("x.npy"));
@@ -241,4 +244,121 @@ fn weights_that_overflow_are_a_failed_run_and_nothing_is_written() {
         assert_eq!(report["status"], "failed");
     }
     assert!(!png.exists() && !npy.exists());
+}
+
+#[test]
+fn killed_at_random_moments_a_run_ends_with_the_files_of_an_uninterrupted_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, run) = (folder.path().join("whole"), folder.path().join("run"));
+    let options = ["--iterations", "4", "--checkpoint-every", "1", "--log-every", "1"];
+    let start = std::time::Instant::now();
+    train(&whole, &options);
+    let length = start.elapsed();
+    // Fractions of the length of the uninterrupted run; `make kill-test` draws 50 at random.
+    for fraction in [0.35, 0.62, 0.81] {
+        let resumed = [&["--out", run.to_str().unwrap(), "--resume"], &options[..]].concat();
+        let fresh = arguments(&run, &options);
+        let begun = run.join("config.toml").exists();
+        let child = Command::new(env!("CARGO_BIN_EXE_mnist"))
+            .args(if begun { resumed } else { fresh })
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(length.mul_f64(fraction));
+        kill(child);
+    }
+    let begun = run.join("config.toml").exists();
+    let output = if begun { resume(&run, &options) } else { train(&run, &options) };
+    assert!(output.status.success(), "{}", errors(&output));
+    for name in ["checkpoint.safetensors", "metrics.csv"] {
+        assert!(std::fs::read(run.join(name)).unwrap() == std::fs::read(whole.join(name)).unwrap(), "{name}");
+    }
+}
+
+/// A tmpfs of a size, unmounted when dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &Path, options: &str) -> bool {
+        let at = at.to_str().unwrap();
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", options, "tmpfs", at]).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_costs_nothing_that_was_saved() {
+    let test = "a_disk_that_is_full_costs_nothing_that_was_saved";
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    let options = ["--iterations", "2", "--checkpoint-every", "1"];
+    // Room for nothing, and for one checkpoint of 12 MB but no second beside it.
+    for (index, size) in ["size=1m", "size=16m"].iter().enumerate() {
+        let mount = folder.path().join(format!("disk-{index}"));
+        std::fs::create_dir(&mount).unwrap();
+        if !SmallDisk::mount(&mount, size) {
+            common::skipped(test, "a tmpfs cannot be mounted here");
+            return;
+        }
+        let disk = SmallDisk(mount.clone());
+        if index == 0 {
+            train(&whole, &options);
+        }
+        let run = mount.join("run");
+        let output = mnist(&arguments(&run, &options));
+        let text = errors(&output);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        let last = text.lines().last().unwrap();
+        assert!(last.starts_with("mnist: ") && last.contains("No space left"), "{text}");
+        assert!(
+            Command::new("mount").args(["-o", "remount,size=200m"]).arg(&mount).status().unwrap().success()
+        );
+        let output = if checkpoint(&run).exists() || run.join("config.toml").exists() {
+            resume(&run, &options)
+        } else {
+            train(&run, &options)
+        };
+        assert!(output.status.success(), "{}", errors(&output));
+        assert!(std::fs::read(checkpoint(&run)).unwrap() == std::fs::read(checkpoint(&whole)).unwrap());
+        drop(disk);
+    }
+}
+
+#[test]
+fn an_export_holds_the_weights_alone_and_reads_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, hub) = (folder.path().join("run"), folder.path().join("hub"));
+    train(&run, &["--iterations", "1"]);
+    let from = checkpoint(&run);
+    let (from, hub_name) = (from.to_str().unwrap(), hub.to_str().unwrap());
+    let export = ["export", "--checkpoint", from, "--hub", hub_name, "--samples", "8"];
+    let output = mnist(&export);
+    assert!(output.status.success(), "{}", errors(&output));
+    assert_eq!(names(&hub), ["README.md", "config.json", "model.safetensors"]);
+    let bytes = std::fs::read(hub.join("model.safetensors")).unwrap();
+    let weights = proxflow_reference::checkpoint::Container::parse(&bytes).unwrap();
+    weights.verify().unwrap();
+    assert_eq!(weights.tensors.len(), 20);
+    assert!(weights.tensors.keys().all(|name| !name.starts_with("optimizer")));
+    let card = std::fs::read_to_string(hub.join("README.md")).unwrap();
+    assert!(card.contains("| straightness | 1.") && !card.contains("NaN"), "{card}");
+    let config: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(hub.join("config.json")).unwrap()).unwrap();
+    assert_eq!(config["architectures"]["potential"]["features"]["side"], 28);
+    let exported = hub.join("model.safetensors");
+    let draw = |from: &str, name: &str| {
+        let npy = folder.path().join(name);
+        let output = mnist(&["sample", "--checkpoint", from, "--count", "2", "--npy", npy.to_str().unwrap()]);
+        assert!(output.status.success(), "{}", errors(&output));
+        std::fs::read(npy).unwrap()
+    };
+    assert!(draw(from, "a.npy") == draw(exported.to_str().unwrap(), "b.npy"));
+    refused(&mnist(&export), &["hub", "exists"]);
 }

@@ -69,6 +69,21 @@ pub fn endpoint(potential: &Network, x0: &Tensor, flow: FlowSpecification) -> Te
     x
 }
 
+/// [`endpoint`], or the first step `k` at which `U(x_k, t_k)` or `x_k` is not finite. Where a piecewise linear network overflows, its masks vanish
+/// and its gradient is a finite zero, so that only the values tell.
+pub fn finite_endpoint(potential: &Network, x0: &Tensor, flow: FlowSpecification) -> Result<Tensor, usize> {
+    let finite = |tensor: &Tensor| tensor.isfinite().all().int64_value(&[]) != 0;
+    let mut x = x0.detach();
+    for k in 0..flow.steps {
+        let slope = potential.slope(&x, flow.time(k));
+        if !finite(&slope.value) || !finite(&x) {
+            return Err(k);
+        }
+        x = &x - slope.gradient * (flow.step() / flow.lambda);
+    }
+    if finite(&x) { Ok(x) } else { Err(flow.steps) }
+}
+
 /// The whole trajectory of `x_0 (B, d)`.
 pub fn simulate(potential: &Network, x0: &Tensor, flow: FlowSpecification) -> Trajectory {
     let mut positions = vec![x0.detach()];
@@ -80,4 +95,31 @@ pub fn simulate(potential: &Network, x0: &Tensor, flow: FlowSpecification) -> Tr
         velocities.push(velocity);
     }
     Trajectory { positions, velocities }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::architecture::{Activation, Architecture};
+    use crate::random::{Stream, StreamLabel};
+    use tch::{Device, Kind};
+
+    #[test]
+    fn an_overflow_that_leaves_finite_gradients_is_found() {
+        let options = (Kind::Float, Device::Cpu);
+        let architecture = Architecture::dense(3, &[8, 8], Activation::Relu, true);
+        let mut potential =
+            Network::glorot(architecture, &mut Stream::new(1, StreamLabel::PotentialInit), options);
+        let x0 = Tensor::rand([5, 3], options);
+        let flow = FlowSpecification::new(1.0, 4, 0.5).unwrap();
+        let sound = finite_endpoint(&potential, &x0, flow).unwrap();
+        assert!(sound.equal(&endpoint(&potential, &x0, flow)));
+        for weight in potential.parameters_mut() {
+            *weight = &*weight * 1e20;
+        }
+        assert_eq!(finite_endpoint(&potential, &x0, flow).err(), Some(0));
+        // What the values tell is hidden from the endpoints.
+        assert!(endpoint(&potential, &x0, flow).isfinite().all().int64_value(&[]) != 0);
+    }
 }

@@ -77,22 +77,10 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     for mut rows in images.axis_chunks_iter_mut(ndarray::Axis(0), 1000) {
         let count = rows.nrows();
         let x0 = place(&stream.uniform(count as i64, dimension, low, high), (Kind::Float, device));
-        let end = to_host(&flow::endpoint(&model.potential, &x0, model.flow.with_steps(steps)));
-        rows.iter_mut().zip(end).for_each(|(pixel, value)| *pixel = value);
-    }
-    let lost = images.rows().into_iter().filter(|row| row.iter().any(|pixel| !pixel.is_finite())).count();
-    if lost > 0 {
-        let reason = format!("{lost} of {} images are not finite: the weights overflow", arguments.count);
-        if let Some(target) = &arguments.common.json {
-            write_json(
-                target,
-                &json!({ "status": "failed", "reason": reason, "checkpoint": arguments.checkpoint, "steps": steps }),
-            )?;
+        match flow::finite_endpoint(&model.potential, &x0, model.flow.with_steps(steps)) {
+            Ok(end) => rows.iter_mut().zip(to_host(&end)).for_each(|(pixel, value)| *pixel = value),
+            Err(step) => return failed(&arguments, steps, step),
         }
-        return Err(Failure::Run(format!(
-            "{}: {reason}; nothing is written",
-            arguments.checkpoint.display()
-        )));
     }
     if let Some(path) = &arguments.npy {
         array::write_array(path, &images.mapv(f64::from))?;
@@ -112,4 +100,17 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         ),
         None => Ok(()),
     }
+}
+
+/// A flow that is not finite writes nothing but its status.
+fn failed(arguments: &Arguments, steps: usize, step: usize) -> Result<(), Failure> {
+    let reason = format!("the flow is not finite at step {step} of {steps}: the weights overflow");
+    if let Some(target) = &arguments.common.json {
+        let checkpoint = &arguments.checkpoint;
+        write_json(
+            target,
+            &json!({ "status": "failed", "reason": reason, "checkpoint": checkpoint, "steps": steps }),
+        )?;
+    }
+    Err(Failure::Run(format!("{}: {reason}; nothing is written", arguments.checkpoint.display())))
 }

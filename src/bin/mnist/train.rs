@@ -83,7 +83,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         return Err(Failure::bad_input("train-size", configuration.train_size, allowed));
     }
     // What `auto` came to: a resumed run must not end up with other data.
-    dataset.name.clone_into(&mut configuration.dataset);
+    let choice = if dataset.name == "strokes" { "strokes" } else { "mnist" };
+    choice.clone_into(&mut configuration.dataset);
     let images = dataset.train.training_subset(configuration.train_size, seed);
     let data = tensor_of(&images)?;
     let (directory, trainer) = prepare(&arguments, &configuration, &dataset, &data, (Kind::Float, device))?;
@@ -282,7 +283,11 @@ fn write_samples(
 
 fn caption(trainer: &Trainer, dataset: &Dataset) -> String {
     let configuration = &trainer.configuration;
-    let source = if dataset.name == "strokes" { "built-in strokes (not MNIST)" } else { dataset.name };
+    let source = match dataset.name {
+        "strokes" => "built-in strokes (not MNIST)",
+        "idx" => "images in the format of MNIST (not MNIST)",
+        name => name,
+    };
     format!(
         "{} on {source}, f = {}, N = {}, seed {}, iteration {}, commit {COMMIT}",
         configuration.case.name(),
