@@ -106,7 +106,7 @@ mod tests {
     use tch::{Device, Kind};
 
     #[test]
-    fn an_overflow_that_leaves_finite_gradients_is_found() {
+    fn a_flow_that_overflows_is_told_by_its_first_step_that_is_not_finite() {
         let options = (Kind::Float, Device::Cpu);
         let architecture = Architecture::dense(3, &[8, 8], Activation::Relu, true);
         let mut potential =
@@ -119,7 +119,5 @@ mod tests {
             *weight = &*weight * 1e20;
         }
         assert_eq!(finite_endpoint(&potential, &x0, flow).err(), Some(0));
-        // What the values tell is hidden from the endpoints.
-        assert!(endpoint(&potential, &x0, flow).isfinite().all().int64_value(&[]) != 0);
     }
 }

@@ -142,8 +142,8 @@ mod tests {
             let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
             let check = |data: &[u8], stated: &[u8]| {
                 let crc = slow_crc(data);
-                let rotated = (u64::from(crc) * (1 << 32 | 1) >> 15) as u32;
-                let expected = rotated.wrapping_add(0xa282_ead8);
+                let rotated = (u64::from(crc) * ((1 << 32) | 1)) >> 15;
+                let expected = (rotated as u32).wrapping_add(0xa282_ead8);
                 assert_eq!(stated, expected.to_le_bytes());
             };
             check(&rest[..8], &rest[8..12]);
