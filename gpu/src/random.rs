@@ -90,6 +90,14 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// `count` distinct indices, a uniform draw without replacement from `0..bound`; `count <= bound`.
+    pub fn distinct(&mut self, count: i64, bound: i64) -> Tensor {
+        let drawn = rand::seq::index::sample(&mut self.generator, bound as usize, count as usize);
+        Tensor::from_slice(&drawn.into_iter().map(|index| index as i64).collect::<Vec<_>>())
+    }
+}
+
 /// Moves a host tensor to where the computation runs.
 pub fn place(tensor: &Tensor, options: (Kind, Device)) -> Tensor {
     tensor.to_kind(options.0).to_device(options.1)

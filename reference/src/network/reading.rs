@@ -1,6 +1,6 @@
 //! Networks from checkpoints: the architecture is read off the tensor shapes.
 
-use super::{Activation, Architecture, Network};
+use super::{Activation, Architecture, HuberCost, Network};
 use crate::checkpoint::NamedArrays;
 use crate::specification::InvalidInput;
 
@@ -12,6 +12,10 @@ impl Network {
         prefix: &str,
         time_input: bool,
     ) -> Result<Self, InvalidInput> {
+        if checkpoint.arrays.contains_key(&format!("{prefix}.prototypes")) {
+            let architecture = prototypes_of(checkpoint, prefix)?;
+            return Self::new(prefix, architecture, time_input, &checkpoint.arrays);
+        }
         let shapes = |kind: &str| -> Vec<Vec<usize>> {
             (0..)
                 .map_while(|i| checkpoint.arrays.get(&format!("{prefix}.{kind}.{i}.weight")))
@@ -44,6 +48,29 @@ impl Network {
             Architecture::Convolutional { side, channels, kernel: convolutions[0][2], hidden }
         };
         Self::new(prefix, architecture, time_input, &checkpoint.arrays)
+    }
+}
+
+/// The prototypes' number, dimension and cost: `{"potential": {"features": {"kind": "prototypes", "cost": {"lambda", "horizon",
+/// "lipschitz"}}}}` of the metadata entry `architectures`.
+fn prototypes_of(checkpoint: &NamedArrays, prefix: &str) -> Result<Architecture, InvalidInput> {
+    let refuse = |found: &dyn std::fmt::Display| {
+        InvalidInput::new("architectures", found, "JSON by network name with the cost of its prototypes")
+    };
+    let text = checkpoint.metadata.get("architectures").ok_or_else(|| refuse(&"missing"))?;
+    let all: serde_json::Value = serde_json::from_str(text).map_err(|error| refuse(&error))?;
+    let cost: HuberCost =
+        serde_json::from_value(all[prefix]["features"]["cost"].clone()).map_err(|error| refuse(&error))?;
+    for (field, value) in [("lambda", cost.lambda), ("horizon", cost.horizon), ("lipschitz", cost.lipschitz)]
+    {
+        InvalidInput::require_positive(field, value)?;
+    }
+    match checkpoint.arrays[&format!("{prefix}.prototypes")].shape() {
+        &[count, inputs] if count > 0 && inputs > 0 => Ok(Architecture::Prototypes { inputs, count, cost }),
+        shape => {
+            let found = format!("shape {shape:?}");
+            Err(InvalidInput::new(format!("{prefix}.prototypes"), found, "(K, d) with K, d >= 1"))
+        }
     }
 }
 

@@ -11,12 +11,22 @@ use proxflow_gpu::schedule::Schedule;
 use proxflow_reference::{DivergenceKind, InvalidInput};
 use serde::{Deserialize, Serialize};
 
+use crate::model::{LipschitzChoice, Model, Preset};
 use crate::options::{self, Common, DataArguments};
 
 /// Options of `mnist train`.
 #[derive(Args, Clone)]
 #[command(after_help = "Example:\n  mnist train --case w1 --seed 2 --iterations 2000 --out runs/w1-seed2")]
 pub struct Arguments {
+    /// A whole set-up; other options win over it [default: paper]
+    #[arg(long, value_enum)]
+    preset: Option<Preset>,
+    /// What the potential is; without --preset, with the set-up that suits it [default: published]
+    #[arg(long, value_enum)]
+    model: Option<Model>,
+    /// Prototypes of --model hopf-lax [default: 500]
+    #[arg(long, value_name = "K")]
+    prototypes: Option<usize>,
     /// Proximals: w1w2, w1, w2 or none [default: w1w2]
     #[arg(long, value_parser = case)]
     case: Option<Case>,
@@ -38,9 +48,13 @@ pub struct Arguments {
     /// Kinetic weight lambda [default: 0.05]
     #[arg(long)]
     lambda: Option<f64>,
-    /// Lipschitz constant L of the penalty [default: 1]
-    #[arg(long)]
-    lipschitz: Option<f64>,
+    /// Lipschitz constant L: a number, or critical[:FACTOR], a multiple of the constant from which the optimum no longer depends on L,
+    /// certified on a subsample before training; the penalty weight then is r / L, r the distance from noise to data [default: 1]
+    #[arg(long, value_name = "L", value_parser = lipschitz)]
+    lipschitz: Option<LipschitzChoice>,
+    /// Weight w of the gradient penalty [default: 0.1]
+    #[arg(long, value_name = "W")]
+    penalty_weight: Option<f64>,
     /// f-divergence: kl, reverse-kl, alpha:A, chi2, js, hellinger [default: kl]
     #[arg(long, value_parser = options::divergence)]
     f: Option<DivergenceKind>,
@@ -84,6 +98,11 @@ pub struct Arguments {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct RunConfiguration {
+    pub model: Model,
+    pub prototypes: usize,
+    /// L as a multiple of the critical constant, until it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lipschitz_factor: Option<f64>,
     pub iterations: u64,
     pub train_size: usize,
     pub dataset: String,
@@ -100,6 +119,9 @@ pub struct RunConfiguration {
 impl Default for RunConfiguration {
     fn default() -> Self {
         Self {
+            model: Model::Published,
+            prototypes: 500,
+            lipschitz_factor: None,
             iterations: 5000,
             train_size: 6000,
             dataset: "auto".to_owned(),
@@ -122,6 +144,10 @@ fn case(text: &str) -> Result<Case, String> {
         .ok_or_else(|| format!("case: {text} is not allowed (allowed: w1w2, w1, w2, none)"))
 }
 
+fn lipschitz(text: &str) -> Result<LipschitzChoice, String> {
+    text.parse().map_err(|error: InvalidInput| error.to_string())
+}
+
 fn schedule(text: &str) -> Result<Schedule, String> {
     text.parse().map_err(|error: InvalidInput| error.to_string())
 }
@@ -134,7 +160,10 @@ pub fn resolve_configuration(arguments: &Arguments) -> Result<RunConfiguration, 
     }
     let file = arguments.config.clone().or_else(|| resumed.map(|folder| folder.join("config.toml")));
     let mut configuration = match file {
-        None => RunConfiguration::default(),
+        None => {
+            let preset = arguments.preset.map(Preset::model);
+            preset.or(arguments.model).unwrap_or(Model::Published).defaults()
+        }
         Some(path) => {
             let text = std::fs::read_to_string(&path).map_err(|error| {
                 Failure::bad_input("config", format!("{}: {error}", path.display()), "a readable file")
@@ -150,6 +179,7 @@ pub fn resolve_configuration(arguments: &Arguments) -> Result<RunConfiguration, 
         }
     };
     let given = arguments.clone();
+    let mut factor = configuration.lipschitz_factor;
     let training = &mut configuration.training;
     set(&mut training.case, given.case);
     set(&mut training.f, given.f);
@@ -158,9 +188,20 @@ pub fn resolve_configuration(arguments: &Arguments) -> Result<RunConfiguration, 
     set(&mut training.horizon, given.horizon);
     set(&mut training.steps, given.steps);
     set(&mut training.lambda, given.lambda);
-    set(&mut training.lipschitz, given.lipschitz);
+    set(&mut training.penalty_weight, given.penalty_weight);
+    match given.lipschitz {
+        None => {}
+        Some(LipschitzChoice::Value(value)) => {
+            training.lipschitz = value;
+            factor = None;
+        }
+        Some(LipschitzChoice::Critical(given)) => factor = Some(given),
+    }
     set(&mut training.learning_rate_schedule, given.learning_rate_schedule);
     set(&mut training.seed, given.seed);
+    configuration.lipschitz_factor = factor;
+    set(&mut configuration.model, given.model);
+    set(&mut configuration.prototypes, given.prototypes);
     set(&mut configuration.iterations, given.iterations);
     set(&mut configuration.train_size, given.train_size);
     set(&mut configuration.dataset, given.data.dataset);
@@ -172,6 +213,18 @@ pub fn resolve_configuration(arguments: &Arguments) -> Result<RunConfiguration, 
     configuration.threads = given.common.threads.or(configuration.threads);
     configuration.stop_hj = given.stop_hj.or(configuration.stop_hj);
     configuration.training.validate()?;
+    let too_many =
+        configuration.model == Model::HopfLax && configuration.prototypes > configuration.train_size;
+    if configuration.prototypes == 0 || too_many {
+        let allowed = format!("1..={}, the training digits", configuration.train_size);
+        return Err(Failure::bad_input("prototypes", configuration.prototypes, allowed));
+    }
+    if let Some(factor) = configuration.lipschitz_factor {
+        InvalidInput::require_positive("lipschitz-factor", factor)?;
+    }
+    if configuration.model.is_hopf_lax() {
+        require_hopf_lax(&configuration, arguments.resume)?;
+    }
     if configuration.train_size == 0 {
         return Err(Failure::bad_input("train-size", 0, ">= 1"));
     }
@@ -179,6 +232,23 @@ pub fn resolve_configuration(arguments: &Arguments) -> Result<RunConfiguration, 
         InvalidInput::require_positive("stop-hj", threshold)?;
     }
     Ok(configuration)
+}
+
+/// The ascent of heights knows one problem: KL with both proximals.
+fn require_hopf_lax(configuration: &RunConfiguration, resume: bool) -> Result<(), Failure> {
+    let training = &configuration.training;
+    if resume {
+        let allowed =
+            "--model published or smooth; the ascent of a Hopf-Lax model takes minutes and starts anew";
+        return Err(Failure::bad_input("resume", "a Hopf-Lax model", allowed));
+    }
+    if training.case != Case::W1W2 {
+        return Err(Failure::bad_input("case", training.case.name(), "w1w2 with a Hopf-Lax model"));
+    }
+    if training.f != DivergenceKind::KullbackLeibler {
+        return Err(Failure::bad_input("f", training.f, "kl with a Hopf-Lax model"));
+    }
+    Ok(())
 }
 
 fn set<T>(field: &mut T, given: Option<T>) {

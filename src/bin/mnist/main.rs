@@ -1,17 +1,23 @@
 //! `mnist`: trains the combined W1/W2 proximal flow on images, evaluates checkpoints, draws samples.
 
 #[cfg(feature = "torch")]
+mod ascent;
+#[cfg(feature = "torch")]
 mod cli;
 #[cfg(feature = "torch")]
 mod configuration;
 #[cfg(feature = "torch")]
 mod convert;
 #[cfg(feature = "torch")]
+mod critical;
+#[cfg(feature = "torch")]
 mod evaluate;
 #[cfg(feature = "torch")]
 mod exact;
 #[cfg(feature = "torch")]
 mod measure;
+#[cfg(feature = "torch")]
+mod model;
 #[cfg(feature = "torch")]
 mod options;
 #[cfg(feature = "torch")]

@@ -7,19 +7,25 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::ArrayView2;
 use proxflow::command::{COMMIT, Failure, write_atomically, write_json};
-use proxflow::dataset::{Dataset, resolve};
+use proxflow::dataset::{Dataset, Images, resolve};
 use proxflow::run_directory::RunDirectory;
 use proxflow::{curves, picture};
 use proxflow_gpu::architecture::Architecture;
+use proxflow_gpu::configuration::Configuration;
 use proxflow_gpu::device::{DeviceChoice, device_name};
+use proxflow_gpu::random::{Stream, StreamLabel};
 use proxflow_gpu::train::{NonFinite, Source, StepRecord, Trainer};
 use proxflow_gpu::{device, flow};
 use serde::Serialize;
 use tch::Kind;
 
+use crate::ascent;
 use crate::configuration::{Arguments, RunConfiguration, resolve_configuration};
 use crate::convert::{bad_checkpoint, tensor_of};
+use crate::critical::{self, Critical, critical_lipschitz};
+use crate::exact;
 use crate::measure::{self, Evaluation};
+use crate::model::Model;
 use crate::options;
 
 /// Why a run ended.
@@ -54,11 +60,11 @@ struct Report<'a> {
 }
 
 /// Set by Ctrl-C; the run then writes its checkpoint and report and ends.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Trains, and leaves everything in the run directory.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
-    let configuration = resolve_configuration(&arguments)?;
+    let mut configuration = resolve_configuration(&arguments)?;
     let choice: DeviceChoice = configuration.device.parse()?;
     let device = options::prepare_device(choice, configuration.threads)?;
     device::keep_freed_memory();
@@ -84,6 +90,11 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let images = dataset.train.training_subset(configuration.train_size, seed);
     let data = tensor_of(&images)?;
     let options = (Kind::Float, device);
+    let critical = settle_lipschitz(&mut configuration, &images)?;
+    let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst));
+    if configuration.model.is_hopf_lax() {
+        return ascent::run(&arguments, &configuration, &dataset, &data, critical, options);
+    }
 
     let (directory, trainer) = if let (true, Some(folder)) = (arguments.resume, &arguments.out) {
         let directory = RunDirectory::open(folder)?;
@@ -104,14 +115,17 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             PathBuf::from("runs").join(format!("mnist-{}-seed{seed}", configuration.training.case.name()));
         let folder = arguments.out.clone().unwrap_or_else(|| RunDirectory::unused(&base));
         let directory = RunDirectory::create(&folder)?;
-        let networks = (Architecture::mnist_potential(), Architecture::mnist_discriminator());
         let training = configuration.training.clone();
-        (directory, Trainer::new(training, networks.0, networks.1, &data, Source::Uniform, options)?)
+        let potential = match configuration.model {
+            Model::Smooth => Architecture::smooth_potential(data.size()[1], training.horizon),
+            _ => Architecture::mnist_potential(),
+        };
+        let discriminator = Architecture::mnist_discriminator();
+        (directory, Trainer::new(training, potential, discriminator, &data, Source::Uniform, options)?)
     };
     let text = toml::to_string(&configuration).map_err(|error| Failure::Run(error.to_string()))?;
     write_atomically(&directory.configuration(), text.as_bytes())?;
     eprintln!("run: {}", directory.folder().display());
-    let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst));
 
     let evaluation = Evaluation::new(&trainer);
     let start = Instant::now();
@@ -165,6 +179,39 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+/// Replaces `lipschitz-factor` by the L it stands for, and the penalty weight by `r / L`, twice the weight from which exceeding L no
+/// longer pays, `r / (2 L)`, r the distance from noise to data.
+fn settle_lipschitz(
+    configuration: &mut RunConfiguration,
+    images: &Images,
+) -> Result<Option<Critical>, Failure> {
+    let Some(factor) = configuration.lipschitz_factor.take() else { return Ok(None) };
+    let training = &mut configuration.training;
+    let mut stream = Stream::new(training.seed, StreamLabel::Evaluation);
+    let ([low, high], columns) = (training.source, images.pixels.ncols());
+    let noise = stream.uniform(critical::SAMPLES as i64, columns as i64, low, high);
+    let source = exact::points(&noise, critical::SAMPLES)?;
+    let rows = images.pixels.nrows().min(critical::DATA);
+    let digits = images.pixels.slice(ndarray::s![..rows, ..]).mapv(f64::from);
+    let found = critical_lipschitz(&source, &digits, training.f, training.lambda, training.horizon)?;
+    training.lipschitz = factor * found.upper;
+    if training.penalty_weight == Configuration::default().penalty_weight {
+        training.penalty_weight = found.distance(training.horizon) / training.lipschitz;
+    }
+    eprintln!(
+        "critical L in [{:.4}, {:.4}] ({} noise samples, {} images; J* = {:.4}, K* = {:.3}); L = {:.5}, w = {:.1}",
+        found.lower,
+        found.upper,
+        found.samples,
+        found.data,
+        found.objective,
+        found.kinetic_energy,
+        training.lipschitz,
+        training.penalty_weight
+    );
+    Ok(Some(found))
 }
 
 /// The loop: one outer step of Algorithm 1 at a time, with what is measured, drawn and saved on the way.
