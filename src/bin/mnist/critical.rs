@@ -3,9 +3,8 @@
 
 use ndarray::{Array2, ArrayView2};
 use proxflow::command::Failure;
-use proxflow_reference::divergence::RegularisedOptions;
 use proxflow_reference::proximal::{CombinedProximal, combined_proximal};
-use proxflow_reference::{DivergenceKind, ProximalParameters};
+use proxflow_reference::{DivergenceKind, Measure, Options, ProximalParameters};
 use serde::Serialize;
 
 /// Source samples and data points of the subsample.
@@ -48,10 +47,10 @@ pub fn critical_lipschitz(
     lambda: f64,
     horizon: f64,
 ) -> Result<Critical, Failure> {
+    let (noise, digits) = (Measure::uniform(source.view())?, Measure::uniform(data.view())?);
     let solve = |lipschitz: f64| -> Result<CombinedProximal, Failure> {
         let parameters = ProximalParameters::new(lipschitz, lambda, horizon)?;
-        let options = RegularisedOptions::default();
-        Ok(combined_proximal(source.view(), None, data.view(), None, kind, parameters, &options)?)
+        Ok(combined_proximal(&noise, &digits, kind, parameters, &Options::new())?)
     };
     // From the largest distance on, the Huber cost is the quadratic one for every pair.
     let mut upper = lambda * largest_distance(source.view(), data.view()) / horizon;

@@ -118,8 +118,11 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         }
     }
     if let (true, Some(dataset)) = (arguments.exact, &dataset) {
+        let scale = model.flow.horizon / model.flow.lambda;
+        let predicted = &x0 - model.potential.gradient(&x0, 0.0) * scale;
         let generated = exact::Generated {
             start: exact::points(&x0, arguments.samples)?,
+            predicted: exact::points(&predicted, arguments.samples)?,
             end: exact::points(&own.endpoints, arguments.samples)?,
             kinetic_energy: own.kinetic_energy.mean,
             parameters: ProximalParameters::new(model.lipschitz, model.flow.lambda, model.flow.horizon)?,

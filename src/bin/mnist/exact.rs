@@ -25,6 +25,8 @@ pub struct Generated {
     pub start: Array2<f64>,
     /// `x_N (n, d)`.
     pub end: Array2<f64>,
+    /// `x_0 + T v_0 (n, d)`: where each sample would end if it kept its first velocity.
+    pub predicted: Array2<f64>,
     /// `K_h` of the flow on these samples.
     pub kinetic_energy: f64,
     /// `L`, `lambda`, `T` of the model.
@@ -44,7 +46,7 @@ pub fn compare(
         let allowed = format!("1..={}", dataset.train.labels.len());
         return Err(Failure::bad_input("train-size", train_size, allowed));
     }
-    let Generated { start, end, kinetic_energy, parameters } = generated;
+    let Generated { start, end, predicted, kinetic_energy, parameters } = generated;
     let held_out = dataset.test.training_subset(end.nrows(), seed).pixels.mapv(f64::from);
     let train = dataset.train.training_subset(train_size, seed).pixels.mapv(f64::from);
     let spinner = indicatif::ProgressBar::new_spinner();
@@ -71,7 +73,15 @@ pub fn compare(
         |model: ArrayView2<'_, f64>| wasserstein(&Measure::uniform(model)?, &real, Order::One, &options);
     let (of_generated_w1, of_train_w1) = (coverage(equal)?, coverage(same_size)?);
     spinner.finish_and_clear();
+    let (near, committed) = (Nearest::of(&end, &train), Nearest::of(&predicted, &train));
+    let near_held_out = Nearest::of(&held_out, &train);
+    let kept = near.digits.iter().zip(&committed.digits).filter(|(a, b)| a == b).count();
     Ok(json!({
+        "nearest_training_digit": {
+            "generated": near.mean(), "held_out": near_held_out.mean(), "distinct": near.distinct(),
+            "nearer_than_closest_held_out": near.share_below(near_held_out.closest()),
+            "commitment": kept as f64 / end.nrows() as f64
+        },
         "generated": entry(&of_generated),
         "held_out": entry(&of_held_out),
         "atoms": { "generated": end.nrows(), "held_out": held_out.nrows(), "train": train.nrows() },
@@ -87,4 +97,60 @@ pub fn compare(
             "optimum": { "lower": optimum.lower, "upper": optimum.upper, "kinetic_energy": optimum.kinetic_energy }
         }
     }))
+}
+
+/// Distances to the nearest training digit.
+struct Nearest {
+    distances: Vec<f64>,
+    digits: Vec<usize>,
+}
+
+impl Nearest {
+    fn of(points: &Array2<f64>, train: &Array2<f64>) -> Self {
+        let squares =
+            |rows: &Array2<f64>| rows.rows().into_iter().map(|row| row.dot(&row)).collect::<Vec<_>>();
+        let (of_points, of_train, products) = (squares(points), squares(train), points.dot(&train.t()));
+        let (distances, digits) = products
+            .rows()
+            .into_iter()
+            .zip(of_points)
+            .map(|(row, own)| {
+                let square = |j: usize| own + of_train[j] - 2.0 * row[j];
+                let best = (1..row.len()).fold(0, |best, j| if square(j) < square(best) { j } else { best });
+                (square(best).max(0.0).sqrt(), best)
+            })
+            .unzip();
+        Self { distances, digits }
+    }
+
+    fn mean(&self) -> f64 {
+        self.distances.iter().sum::<f64>() / self.distances.len() as f64
+    }
+
+    fn closest(&self) -> f64 {
+        self.distances.iter().copied().fold(f64::INFINITY, f64::min)
+    }
+
+    fn share_below(&self, distance: f64) -> f64 {
+        self.distances.iter().filter(|&&own| own < distance).count() as f64 / self.distances.len() as f64
+    }
+
+    fn distinct(&self) -> usize {
+        self.digits.iter().collect::<std::collections::BTreeSet<_>>().len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn nearest_digits_their_number_and_the_share_that_copies() {
+        let train = array![[0.0, 0.0], [3.0, 4.0], [10.0, 0.0]];
+        let near = Nearest::of(&array![[0.0, 1.0], [3.0, 4.0], [0.0, -2.0]], &train);
+        assert_eq!(near.digits, [0, 1, 0]);
+        assert_eq!((near.mean(), near.closest(), near.distinct()), (1.0, 0.0, 2));
+        assert_eq!(near.share_below(1.5), 2.0 / 3.0);
+    }
 }
