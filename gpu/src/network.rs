@@ -179,7 +179,10 @@ impl Network {
         }
         if let Features::Prototypes { cost, .. } = self.architecture.features {
             let remaining = if self.architecture.time { cost.horizon - t } else { 0.0 };
-            return hopf_lax::slope(self.prototypes(), cost, x, remaining);
+            let slope = hopf_lax::slope(self.prototypes(), cost, x, remaining);
+            let time_derivative =
+                if self.architecture.time { slope.time_derivative } else { slope.value.zeros_like() };
+            return Slope { time_derivative, ..slope };
         }
         tch::with_grad(|| {
             let x = x.detach().set_requires_grad(true);
