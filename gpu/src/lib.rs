@@ -6,7 +6,7 @@
 //!
 //! Read in this order: [`architecture`] and [`network`] (what U and phi are), [`polyphase`] and [`linearisation`] (their local
 //! linear maps, and exact parameter gradients from them), [`flow`] \[39\], [`divergence`] (Lambda and its gradient), [`objective`] \[40-42\], [`train`]
-//! (Algorithm 1) with [`schedule`] (learning rates over a run), [`indicators`] (what is measured), [`checkpoint`].
+//! (Algorithm 1) with [`schedule`] (learning rates over a run) and [`team`] (threads and processes that share a batch; [`distributed`]), [`indicators`] (what is measured), [`checkpoint`].
 //!
 //! From `proxflow-reference` this package takes specification types only, never numerics: the oracle judges it.
 #![cfg(feature = "torch")]
@@ -15,6 +15,7 @@ pub mod architecture;
 pub mod checkpoint;
 pub mod configuration;
 pub mod device;
+pub mod distributed;
 pub mod divergence;
 pub mod flow;
 pub mod indicators;
@@ -24,4 +25,5 @@ pub mod objective;
 pub mod polyphase;
 pub mod random;
 pub mod schedule;
+pub mod team;
 pub mod train;

@@ -16,6 +16,7 @@ use crate::divergence::dual_functional;
 use crate::flow::FlowSpecification;
 use crate::linearisation::{Linearisation, accumulate};
 use crate::network::Network;
+use crate::team::Part;
 
 /// Which of the two proximals an experiment uses \[46-49\].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,24 +96,39 @@ pub fn critic(
     data: &Tensor,
     penalty: Option<(Penalty, &Tensor)>,
 ) -> CriticEvaluation {
+    critic_part(discriminator, kind, generated, data, penalty, &Part::whole())
+}
+
+/// The same on one part of a batch: `generated`, `data` and the points between them are its rows. `mean phi(x_N)` and `Lambda(phi)` are
+/// those of the whole batch; penalty and gradient are this part's contributions, to be summed over the parts.
+pub fn critic_part(
+    discriminator: &Network,
+    kind: DivergenceKind,
+    generated: &Tensor,
+    data: &Tensor,
+    penalty: Option<(Penalty, &Tensor)>,
+    part: &Part<'_>,
+) -> CriticEvaluation {
     let both = Tensor::cat(&[generated, data], 0);
     let (generated_count, data_count) = (generated.size()[0], data.size()[0]);
     let evaluate = |values: &Tensor| {
         let values = values.detach();
-        let dual = dual_functional(kind, &to_f64(&values.narrow(0, generated_count, data_count)));
+        let local = [(0, generated_count), (generated_count, data_count)];
+        let local = local.map(|(first, count)| values.narrow(0, first, count));
+        let [on_generated, on_data] = part.gather([&local[0], &local[1]]);
+        let dual = dual_functional(kind, &to_f64(&on_data));
         let weights = Tensor::cat(
             &[
                 Tensor::full(
                     [generated_count],
-                    -1.0 / generated_count as f64,
+                    -1.0 / part.batch(generated_count) as f64,
                     (Kind::Double, tch::Device::Cpu),
                 ),
-                Tensor::from_slice(&dual.weights),
+                Tensor::from_slice(part.own(&dual.weights)),
             ],
             0,
         );
-        let mean = mean_of(&values.narrow(0, 0, generated_count));
-        (mean, dual.value, weights.to_kind(values.kind()).to_device(values.device()))
+        (mean_of(&on_generated), dual.value, weights.to_kind(values.kind()).to_device(values.device()))
     };
     let excess = |slopes: &Tensor, lipschitz: f64| {
         slopes.square().sum_dim_intlist(1, true, slopes.kind()) - lipschitz * lipschitz
@@ -127,9 +143,9 @@ pub fn critic(
             let slopes = linear.gradient();
             let excess = excess(&slopes, lipschitz);
             let active = excess.gt(0.0).to_kind(slopes.kind());
-            let direction = slopes * active * (2.0 * weight / between.size()[0] as f64);
+            let direction = slopes * active * (2.0 * weight / part.batch(between.size()[0]) as f64);
             accumulate(&mut gradient, linear.slope_gradient(&direction));
-            weight * mean_of(&excess.relu())
+            weight * mean_of(&excess.relu()) * part.fraction(between.size()[0])
         });
         return CriticEvaluation { generated_mean, dual_functional, penalty, gradient };
     }
@@ -143,7 +159,8 @@ pub fn critic(
             let x = between.detach().set_requires_grad(true);
             let total = copy.value(&x, 0.0).sum(x.kind());
             let slopes = Tensor::run_backward(&[total], &[&x], true, true).remove(0);
-            let term = excess(&slopes, lipschitz).relu().mean(x.kind()) * weight;
+            let term =
+                excess(&slopes, lipschitz).relu().mean(x.kind()) * (weight * part.fraction(x.size()[0]));
             loss = &loss + &term;
             f64_of(&term)
         });
@@ -161,10 +178,30 @@ pub fn potential(
     flow: FlowSpecification,
     case: Case,
 ) -> PotentialEvaluation {
-    if potential.architecture().is_piecewise_linear() {
-        potential_without_unrolling(potential, discriminator, x0, flow, case)
+    potential_part(potential, discriminator, x0, flow, case, &Part::whole())
+}
+
+/// The same on the rows `x_0` of one part of a batch: what they contribute to the terms and to the gradient, to be summed over the parts.
+pub fn potential_part(
+    potential: &Network,
+    discriminator: &Network,
+    x0: &Tensor,
+    flow: FlowSpecification,
+    case: Case,
+    part: &Part<'_>,
+) -> PotentialEvaluation {
+    let evaluate = if potential.architecture().is_piecewise_linear() {
+        potential_without_unrolling
     } else {
-        potential_by_adjoint(potential, discriminator, x0, flow, case)
+        potential_by_adjoint
+    };
+    let count = x0.size()[0];
+    let local = evaluate(potential, discriminator, x0, flow, case, part.batch(count));
+    let fraction = part.fraction(count);
+    PotentialEvaluation {
+        terminal: local.terminal * fraction,
+        kinetic_energy: local.kinetic_energy * fraction,
+        gradient: local.gradient,
     }
 }
 
@@ -174,6 +211,7 @@ fn potential_without_unrolling(
     x0: &Tensor,
     flow: FlowSpecification,
     case: Case,
+    batch: i64,
 ) -> PotentialEvaluation {
     let rate = flow.step() / flow.lambda;
     let mut x = x0.detach();
@@ -185,7 +223,7 @@ fn potential_without_unrolling(
         steps.push((linear, slope));
     }
     let terminal = discriminator.slope(&x, 0.0);
-    let scale = rate / x.size()[0] as f64;
+    let scale = rate / batch as f64;
     let mut gradient = Vec::new();
     for (linear, slope) in &steps {
         accumulate(&mut gradient, linear.slope_gradient(&(forcing(slope, &terminal.gradient, case) * scale)));
@@ -203,6 +241,7 @@ fn potential_by_adjoint(
     x0: &Tensor,
     flow: FlowSpecification,
     case: Case,
+    batch: i64,
 ) -> PotentialEvaluation {
     let rate = flow.step() / flow.lambda;
     let mut positions = vec![x0.detach()];
@@ -211,7 +250,7 @@ fn potential_by_adjoint(
         positions.push(&positions[k] - slope * rate);
     }
     let terminal = discriminator.slope(&positions[flow.steps], 0.0);
-    let scale = rate / x0.size()[0] as f64;
+    let scale = rate / batch as f64;
     let mut costate = terminal.gradient;
     let mut kinetic_energy = 0.0;
     let mut gradient = Vec::new();
@@ -387,6 +426,55 @@ mod tests {
                 });
                 assert_close(&ours.gradient, &expected);
             }
+        }
+    }
+
+    /// The mean over the parts of the gradients of their own objectives, beside the sum of the parts' contributions.
+    #[test]
+    fn parts_sum_to_the_whole_gradient_and_averaged_local_gradients_do_not() {
+        let mut discriminator = network(Architecture::dense(3, &[16, 16], Activation::Relu, false), 9);
+        // Critic values that are spread widely, as in training, so that Lambda is far from linear.
+        tch::no_grad(|| {
+            for parameter in discriminator.parameters_mut() {
+                let _ = parameter.g_mul_scalar_(3.0);
+            }
+        });
+        let [x, y, between] = [11, 12, 13].map(|seed| {
+            tch::manual_seed(seed);
+            Tensor::randn([32, 3], OPTIONS)
+        });
+        let penalty = Penalty { weight: 0.1, lipschitz: 0.01 };
+        let flat = |gradient: &[Tensor]| {
+            Tensor::cat(&gradient.iter().map(|t| t.flatten(0, -1)).collect::<Vec<_>>(), 0)
+        };
+        for kind in ["kl", "reverse-kl", "alpha:0.5", "chi2", "js", "hellinger"] {
+            let kind: DivergenceKind = kind.parse().unwrap();
+            let whole = critic(&discriminator, kind, &x, &y, Some((penalty, &between)));
+            let team = crate::team::Team::new(4, None).unwrap();
+            let ranges = team.parts(32);
+            let inputs: Vec<_> = ranges
+                .iter()
+                .map(|rows| {
+                    let own = |t: &Tensor| t.narrow(0, rows.start as i64, rows.len() as i64);
+                    (discriminator.share(), own(&x), own(&y), own(&between))
+                })
+                .collect();
+            let parts = team
+                .each(32, inputs, |part, (network, x, y, between)| {
+                    let penalty = Some((penalty, &between));
+                    let found = critic_part(&network, kind, &x, &y, penalty, part);
+                    let local = critic(&network, kind, &x, &y, penalty);
+                    ([found.penalty, found.dual_functional], found.gradient, local.gradient)
+                })
+                .unwrap();
+            let averaged: Tensor = parts.iter().map(|part| flat(&part.2) / 4.0).sum();
+            let ([total, _], summed) =
+                team.sum(parts.into_iter().map(|(terms, gradient, _)| (terms, gradient)).collect()).unwrap();
+            let expected = flat(&whole.gradient);
+            let error = |found: &Tensor| f64_of(&((found - &expected).norm() / expected.norm()));
+            assert!((total / whole.penalty - 1.0).abs() < 1e-13);
+            assert!(error(&flat(&summed)) < 1e-12, "{kind}: {}", error(&flat(&summed)));
+            assert!(error(&averaged) > 0.1, "{kind}: averaging is off by {} only", error(&averaged));
         }
     }
 }

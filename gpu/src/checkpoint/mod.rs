@@ -142,6 +142,7 @@ impl Trainer {
             iteration: state.iteration,
             data: Tensor::new(),
             source: Source::Uniform,
+            team: crate::team::Team::single(),
         }
         .with_data(data, source)
         .map_err(content)

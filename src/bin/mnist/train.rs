@@ -12,7 +12,7 @@ use proxflow::run_directory::RunDirectory;
 use proxflow::{curves, picture};
 use proxflow_gpu::architecture::Architecture;
 use proxflow_gpu::device::{DeviceChoice, device_name};
-use proxflow_gpu::train::{NonFinite, Source, StepRecord, Trainer};
+use proxflow_gpu::train::{NonFinite, Source, StepError, StepRecord, Trainer};
 use proxflow_gpu::{device, flow};
 use serde::Serialize;
 use tch::Kind;
@@ -187,9 +187,10 @@ fn train(
             }
             let record: StepRecord = match trainer.step() {
                 Ok(record) => record,
-                Err(NonFinite { iteration, term, .. }) => {
+                Err(StepError::NonFinite(NonFinite { iteration, term, .. })) => {
                     return Ok(StopReason::NonFinite { term: term.to_owned(), iteration });
                 }
+                Err(StepError::Group(error)) => return Err(Failure::Run(error.to_string())),
             };
             bar.inc(1);
             if due(configuration.log_every, trainer.iteration) {
