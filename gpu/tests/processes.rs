@@ -114,9 +114,12 @@ fn finish(children: Vec<Child>) {
     }
 }
 
+/// All parameters but the critic's last bias: a constant in phi changes no objective, so its gradient is zero but for rounding, and Adam
+/// divides that by `1e-8`.
 fn parameters(path: &Path) -> Tensor {
     let model = proxflow_gpu::checkpoint::Model::load(path, OPTIONS).unwrap();
-    let both = model.potential.parameters().iter().chain(model.discriminator.parameters());
+    let (_, critic) = model.discriminator.parameters().split_last().unwrap();
+    let both = model.potential.parameters().iter().chain(critic);
     Tensor::cat(&both.map(|tensor| tensor.flatten(0, -1)).collect::<Vec<_>>(), 0)
 }
 

@@ -5,6 +5,7 @@
 //! whoever fails leaves the group, so that its peers notice at once, and answers a roll call over the store; who does not answer is named.
 
 #[cfg(c10d)]
+#[allow(unsafe_code, reason = "calls of the C++ shim over c10d")]
 mod c10d;
 #[cfg(not(c10d))]
 #[path = "absent.rs"]
