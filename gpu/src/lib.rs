@@ -27,3 +27,4 @@ pub mod random;
 pub mod schedule;
 pub mod team;
 pub mod train;
+mod winners;

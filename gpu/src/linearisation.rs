@@ -14,7 +14,7 @@ use tch::Tensor;
 
 use crate::architecture::Features;
 use crate::network::Network;
-use crate::polyphase::{BlockState, PolyphaseBlock};
+use crate::polyphase::{BlockState, PolyphaseBlock, from_cells, into_cells};
 
 /// The local linear map of a network at a batch of points `x (B, d)` and a time.
 pub struct Linearisation<'a> {
@@ -116,10 +116,7 @@ impl<'a> Linearisation<'a> {
     /// `grad_x U(x, t)`, `(B, d)`.
     pub fn gradient(&self) -> Tensor {
         tch::no_grad(|| match (self.blocks.first(), self.block_adjoints.first()) {
-            (Some(block), Some(selected)) => {
-                let cells = block.backward(selected);
-                cells.pixel_shuffle(1 << self.blocks.len()).reshape([self.batch, -1])
-            }
+            (Some(block), Some(selected)) => from_cells(&block.backward(selected), 1 << self.blocks.len()),
             _ => self.network.features_only(&self.feature_adjoint),
         })
     }
@@ -193,7 +190,7 @@ fn active(hidden: &Tensor) -> Tensor {
 fn as_signal(network: &Network, x: &Tensor) -> Tensor {
     match &network.architecture().features {
         Features::Image { side, channels } => {
-            x.reshape([x.size()[0], 1, *side, *side]).pixel_unshuffle(1 << channels.len())
+            into_cells(&x.reshape([x.size()[0], 1, *side, *side]), 1 << channels.len())
         }
         _ => x.shallow_clone(),
     }
