@@ -37,14 +37,16 @@ impl Team {
         let pool = match threads {
             0 => return Err(InvalidInput::new("threads", threads, ">= 1")),
             1 => None,
-            _ => Some(
+            _ => Some({
+                // What is done between the parts, on the calling thread, must leave no pool of libtorch's spinning beside them.
+                tch::set_num_threads(1);
                 rayon::ThreadPoolBuilder::new()
                     .num_threads(threads)
                     .thread_name(|index| format!("part {index}"))
                     .start_handler(|_| tch::set_num_threads(1))
                     .build()
-                    .map_err(|error| InvalidInput::new("threads", threads, error))?,
-            ),
+                    .map_err(|error| InvalidInput::new("threads", threads, error))?
+            }),
         };
         Ok(Self { group, pool })
     }
@@ -83,6 +85,18 @@ impl Team {
         let mut count = Tensor::from_slice(&[f64::from(flag)]);
         group.sum(&mut count)?;
         Ok(count.double_value(&[0]) > 0.0)
+    }
+
+    /// Runs `work`, which is not cut into parts, with all threads of this process in libtorch's own pool.
+    pub fn pooled<T>(&self, work: impl FnOnce() -> T) -> T {
+        let threads = self.threads();
+        if threads == 1 {
+            return work();
+        }
+        tch::set_num_threads(threads as i32);
+        let result = work();
+        tch::set_num_threads(1);
+        result
     }
 
     /// Ranges of rows of this process's threads.

@@ -12,6 +12,7 @@ use proxflow_reference::{DivergenceKind, InvalidInput};
 use serde::{Deserialize, Serialize};
 
 use crate::options::{self, Common, DataArguments};
+use crate::ranks;
 
 /// Options of `mnist train`.
 #[derive(Args, Clone)]
@@ -63,6 +64,9 @@ pub struct Arguments {
     /// Continue the run in --out, bit for bit on the CPU with the same --threads
     #[arg(long, requires = "out")]
     pub resume: bool,
+    /// Under torchrun or srun: seconds after which ranks that do not answer end the run
+    #[arg(long, value_name = "SECONDS", default_value_t = ranks::TIMEOUT)]
+    pub timeout: f64,
     /// Configuration file; options on the command line win over it
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,

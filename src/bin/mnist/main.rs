@@ -15,6 +15,8 @@ mod measure;
 #[cfg(feature = "torch")]
 mod options;
 #[cfg(feature = "torch")]
+mod ranks;
+#[cfg(feature = "torch")]
 mod sample;
 #[cfg(feature = "torch")]
 mod train;

@@ -13,7 +13,7 @@ pub struct Common {
     /// Device: auto, cpu, cuda, cuda:INDEX or mps
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<DeviceChoice>,
-    /// Threads of libtorch on the CPU [default: all cores]
+    /// Threads on the CPU [default: all cores]
     #[arg(long, value_name = "COUNT")]
     pub threads: Option<usize>,
     /// Write the result as JSON to FILE, or to standard output for -
@@ -43,6 +43,11 @@ pub fn prepare_device(choice: DeviceChoice, threads: Option<usize>) -> Result<tc
         if count == 0 || count > 1024 {
             return Err(Failure::bad_input("threads", count, "1..=1024"));
         }
+    }
+    if threads != Some(1) {
+        proxflow_gpu::device::wait_passively();
+    }
+    if let Some(count) = threads {
         tch::set_num_threads(count as i32);
     }
     Ok(choice.resolve()?)

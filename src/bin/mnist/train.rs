@@ -12,15 +12,16 @@ use proxflow::run_directory::RunDirectory;
 use proxflow::{curves, picture};
 use proxflow_gpu::architecture::Architecture;
 use proxflow_gpu::device::{DeviceChoice, device_name};
+use proxflow_gpu::distributed::Rendezvous;
 use proxflow_gpu::train::{NonFinite, Source, StepError, StepRecord, Trainer};
 use proxflow_gpu::{device, flow};
 use serde::Serialize;
-use tch::Kind;
+use tch::{Device, Kind, Tensor};
 
 use crate::configuration::{Arguments, RunConfiguration, resolve_configuration};
 use crate::convert::{bad_checkpoint, tensor_of};
 use crate::measure::{self, Evaluation};
-use crate::options;
+use crate::{options, ranks};
 
 /// Why a run ended.
 #[derive(Debug, Clone, Serialize)]
@@ -43,7 +44,8 @@ struct Report<'a> {
     version: &'static str,
     libtorch: &'static str,
     device: String,
-    threads: i32,
+    threads: usize,
+    processes: usize,
     configuration: &'a RunConfiguration,
     iterations: u64,
     stop_reason: StopReason,
@@ -62,6 +64,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let choice: DeviceChoice = configuration.device.parse()?;
     let device = options::prepare_device(choice, configuration.threads)?;
     device::keep_freed_memory();
+    let place = ranks::place()?;
+    let writes = ranks::writes(place.as_ref());
     let seed = configuration.training.seed;
     let dataset = resolve::load(
         configuration.dataset.parse()?,
@@ -69,14 +73,16 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         seed,
         configuration.train_size,
     )?;
-    eprintln!(
-        "data: {} ({}), {} of {} images; device: {}",
-        dataset.name,
-        dataset.origin,
-        configuration.train_size,
-        dataset.train.labels.len(),
-        device_name(device)
-    );
+    if writes {
+        eprintln!(
+            "data: {} ({}), {} of {} images; device: {}",
+            dataset.name,
+            dataset.origin,
+            configuration.train_size,
+            dataset.train.labels.len(),
+            device_name(device)
+        );
+    }
     if configuration.train_size > dataset.train.labels.len() {
         let allowed = format!("1..={}", dataset.train.labels.len());
         return Err(Failure::bad_input("train-size", configuration.train_size, allowed));
@@ -84,6 +90,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let images = dataset.train.training_subset(configuration.train_size, seed);
     let data = tensor_of(&images)?;
     let options = (Kind::Float, device);
+    if !writes {
+        return follow(&arguments, &configuration, place.as_ref(), &data, options);
+    }
 
     let (directory, trainer) = if let (true, Some(folder)) = (arguments.resume, &arguments.out) {
         let directory = RunDirectory::open(folder)?;
@@ -113,6 +122,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     eprintln!("run: {}", directory.folder().display());
     let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst));
 
+    let team = ranks::team(place.as_ref(), device, configuration.threads, arguments.timeout)?;
+    let trainer = trainer.with_team(team)?;
     let evaluation = Evaluation::new(&trainer);
     let start = Instant::now();
     let first = trainer.iteration;
@@ -138,14 +149,15 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         version: env!("CARGO_PKG_VERSION"),
         libtorch: device::LIBTORCH_VERSION,
         device: device_name(device),
-        threads: tch::get_num_threads(),
+        threads: trainer.team().threads(),
+        processes: trainer.team().size(),
         configuration: &configuration,
         iterations: trainer.iteration,
         stop_reason: stop_reason.clone(),
         seconds,
         seconds_per_iteration: if made > 0 { seconds / made as f64 } else { 0.0 },
         peak_memory_mib: measure::peak_memory_mib(),
-        indicators: finite.then(|| evaluation.measure(&trainer, None)),
+        indicators: finite.then(|| trainer.team().pooled(|| evaluation.measure(&trainer, None))),
     };
     let text = serde_json::to_string_pretty(&report).map_err(|error| Failure::Run(error.to_string()))? + "\n";
     write_atomically(&directory.report(), text.as_bytes())?;
@@ -182,7 +194,7 @@ fn train(
             trainer.save(&directory.checkpoint()).map_err(bad_checkpoint)?;
         }
         while trainer.iteration < configuration.iterations {
-            if INTERRUPTED.load(Ordering::SeqCst) {
+            if stop_in_any(&trainer, INTERRUPTED.load(Ordering::SeqCst))? {
                 return Ok(StopReason::Interrupted);
             }
             let record: StepRecord = match trainer.step() {
@@ -190,16 +202,19 @@ fn train(
                 Err(StepError::NonFinite(NonFinite { iteration, term, .. })) => {
                     return Ok(StopReason::NonFinite { term: term.to_owned(), iteration });
                 }
-                Err(StepError::Group(error)) => return Err(Failure::Run(error.to_string())),
+                Err(StepError::Group(error)) => return Err(ranks::lost(&error)),
             };
             bar.inc(1);
             if due(configuration.log_every, trainer.iteration) {
-                let row = evaluation.measure(&trainer, Some(record));
+                let row = trainer.team().pooled(|| evaluation.measure(&trainer, Some(record)));
                 directory.append_metrics(measure::Row::NAMES, &row.values())?;
                 bar.set_message(row.summary());
                 if let Some(threshold) = configuration.stop_hj
                     && row.hj_residual_gauged < threshold
                 {
+                    if trainer.iteration < configuration.iterations {
+                        stop_in_any(&trainer, true)?;
+                    }
                     return Ok(StopReason::GaugedResidualBelow { threshold });
                 }
             }
@@ -215,6 +230,47 @@ fn train(
     let outcome = body();
     bar.finish_and_clear();
     (trainer, outcome)
+}
+
+/// A rank other than 0: takes part in every step, writes nothing, and ends when rank 0 does.
+fn follow(
+    arguments: &Arguments,
+    configuration: &RunConfiguration,
+    place: Option<&Rendezvous>,
+    data: &Tensor,
+    options: (Kind, Device),
+) -> Result<(), Failure> {
+    let trainer = match (arguments.resume, &arguments.out) {
+        (true, Some(folder)) => {
+            Trainer::resume(&RunDirectory::open(folder)?.checkpoint(), data, Source::Uniform, options)
+                .map_err(bad_checkpoint)?
+        }
+        _ => {
+            let networks = (Architecture::mnist_potential(), Architecture::mnist_discriminator());
+            let training = configuration.training.clone();
+            Trainer::new(training, networks.0, networks.1, data, Source::Uniform, options)?
+        }
+    };
+    let team = ranks::team(place, options.1, configuration.threads, arguments.timeout)?;
+    let mut trainer = trainer.with_team(team)?;
+    let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst));
+    while trainer.iteration < configuration.iterations {
+        if stop_in_any(&trainer, INTERRUPTED.load(Ordering::SeqCst))? {
+            break;
+        }
+        match trainer.step() {
+            Ok(_) => {}
+            // Rank 0 finds the same and says so.
+            Err(StepError::NonFinite(_)) => break,
+            Err(StepError::Group(error)) => return Err(ranks::lost(&error)),
+        }
+    }
+    Ok(())
+}
+
+/// Whether any rank wants to stop. Asked by all of them, once before every step.
+fn stop_in_any(trainer: &Trainer, here: bool) -> Result<bool, Failure> {
+    trainer.team().any(here).map_err(|error| ranks::lost(&error))
 }
 
 fn parameters_are_finite(trainer: &Trainer) -> bool {
