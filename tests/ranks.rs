@@ -113,7 +113,8 @@ fn torchrun_starts_two_ranks() {
 #[test]
 fn half_an_environment_is_refused_with_the_name_of_what_lacks() {
     let folder = tempfile::tempdir().unwrap();
-    let output = mnist(&folder.path().join("run"), &["--iterations", "1"]).env("WORLD_SIZE", "2").output().unwrap();
+    let output =
+        mnist(&folder.path().join("run"), &["--iterations", "1"]).env("WORLD_SIZE", "2").output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(text.contains("RANK") && text.lines().count() == 1, "{text}");

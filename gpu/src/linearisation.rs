@@ -36,6 +36,15 @@ pub struct Linearisation<'a> {
 impl<'a> Linearisation<'a> {
     /// Forward and adjoint pass at `x (B, d)` and time `t`. The network must be piecewise linear.
     pub fn new(network: &'a Network, x: &Tensor, t: f64) -> Self {
+        Self::of(network, x, t, false)
+    }
+
+    /// The same, ready for [`Self::value_gradient`].
+    pub fn recorded(network: &'a Network, x: &Tensor, t: f64) -> Self {
+        Self::of(network, x, t, true)
+    }
+
+    fn of(network: &'a Network, x: &Tensor, t: f64, record: bool) -> Self {
         debug_assert!(network.architecture().is_piecewise_linear());
         tch::no_grad(|| {
             let batch = x.size()[0];
@@ -49,7 +58,7 @@ impl<'a> Linearisation<'a> {
             let mut block_states = Vec::with_capacity(blocks.len());
             let mut signal = as_signal(network, x);
             for block in &blocks {
-                let (output, state) = block.forward(signal);
+                let (output, state) = block.forward(&signal, record);
                 block_states.push(state);
                 signal = output;
             }
@@ -130,7 +139,7 @@ impl<'a> Linearisation<'a> {
         }
     }
 
-    /// Gradient of `sum_b w_b U(x_b)` with respect to every parameter, `w (B)`.
+    /// Gradient of `sum_b w_b U(x_b)` with respect to every parameter, `w (B)`; of a linearisation that was [`Self::recorded`].
     pub fn value_gradient(&self, weights: &Tensor) -> Vec<Tensor> {
         tch::no_grad(|| {
             let weights = weights.reshape([self.batch, 1]);
@@ -265,7 +274,7 @@ mod tests {
             let x = Tensor::rand([batch, network.architecture().dimension()], OPTIONS);
             let direction = Tensor::randn_like(&x);
             let weights = Tensor::randn([batch], OPTIONS);
-            let linear = Linearisation::new(&network, &x, 0.7);
+            let linear = Linearisation::recorded(&network, &x, 0.7);
 
             let parameters: Vec<Tensor> =
                 network.parameters().iter().map(|p| p.detach().copy().set_requires_grad(true)).collect();

@@ -135,7 +135,7 @@ pub fn critic_part(
     };
 
     if discriminator.architecture().is_piecewise_linear() {
-        let linear = Linearisation::new(discriminator, &both, 0.0);
+        let linear = Linearisation::recorded(discriminator, &both, 0.0);
         let (generated_mean, dual_functional, weights) = evaluate(linear.value());
         let mut gradient = linear.value_gradient(&weights);
         let penalty = penalty.map_or(0.0, |(Penalty { weight, lipschitz }, between)| {

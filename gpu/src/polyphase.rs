@@ -35,8 +35,8 @@ pub struct PolyphaseBlock {
 
 /// The local linear map of a block at a batch of inputs.
 pub struct BlockState {
-    /// Input `(B, f^2 c_in, h, w)`.
-    input: Tensor,
+    /// The convolution's output with its graph, and the polyphase weights it grows from.
+    recorded: Option<(Tensor, Tensor)>,
     /// The winning pixel of each window.
     winners: Winners,
 }
@@ -59,9 +59,14 @@ impl PolyphaseBlock {
     }
 
     /// `(B, f^2 c_in, h, w)` to `(B, (f/2)^2 c_out, h, w)` with the state for the adjoint and tangent maps.
-    pub fn forward(&self, input: Tensor) -> (Tensor, BlockState) {
-        let (output, winners) = Winners::of(&self.windows(&self.convolve(&input, &self.forward)));
-        (channels_second(&output), BlockState { input, winners })
+    /// With `record`, libtorch's graph of the convolution is kept for [`Self::weight_gradient`].
+    pub fn forward(&self, input: &Tensor, record: bool) -> (Tensor, BlockState) {
+        let weight = if record { self.leaf() } else { self.forward.shallow_clone() };
+        let convolve = || self.convolve(input, &weight);
+        let convolved = if record { tch::with_grad(convolve) } else { convolve() };
+        let (output, winners) = Winners::of(&self.windows(&convolved.detach()));
+        let recorded = record.then_some((convolved, weight));
+        (channels_second(&output), BlockState { recorded, winners })
     }
 
     /// Adjoint of pool and ReLU: `delta (B, (f/2)^2 c_out, h, w)` at the block's output to the convolution's output.
@@ -78,23 +83,30 @@ impl PolyphaseBlock {
     /// Tangent: moves `direction (B, f^2 c_in, h, w)` through the local linear map. Returns the direction at the output and
     /// the gradient, with respect to the `(out, in, 7, 7)` weights, of `sum <selected, W' direction>`.
     pub fn tangent(&self, state: &BlockState, direction: &Tensor, selected: &Tensor) -> (Tensor, Tensor) {
-        let (moved, gradient) = self.convolve_and_differentiate(direction, selected);
-        (channels_second(&state.winners.collect(&self.windows(&moved))), gradient)
+        let weight = self.leaf();
+        let moved = tch::with_grad(|| self.convolve(direction, &weight));
+        let gradient = self.differentiate(&moved, &weight, selected);
+        (channels_second(&state.winners.collect(&self.windows(&moved.detach()))), gradient)
     }
 
-    /// Gradient of `sum_b <selected_b, W' x_b>` with respect to the `(out, in, 7, 7)` weights.
+    /// Gradient of `sum_b <selected_b, W' x_b>` with respect to the `(out, in, 7, 7)` weights, for a state that was recorded.
     pub fn weight_gradient(&self, state: &BlockState, selected: &Tensor) -> Tensor {
-        self.convolve_and_differentiate(&state.input, selected).1
+        let (convolved, weight) = state.recorded.as_ref().expect("a recorded forward pass");
+        self.differentiate(convolved, weight, selected)
     }
 
-    /// `W' input` and the weight gradient of `<selected, W' input>`.
-    fn convolve_and_differentiate(&self, input: &Tensor, selected: &Tensor) -> (Tensor, Tensor) {
+    /// The polyphase weights as the start of a graph.
+    fn leaf(&self) -> Tensor {
+        self.forward.detach().set_requires_grad(true)
+    }
+
+    /// Gradient of `<selected, convolved>` with respect to the weights that `convolved` grows from.
+    fn differentiate(&self, convolved: &Tensor, weight: &Tensor, selected: &Tensor) -> Tensor {
         tch::with_grad(|| {
-            let weight = self.forward.detach().set_requires_grad(true);
-            let moved = self.convolve(input, &weight);
-            let pairing = (&moved * selected).sum(moved.kind());
-            let gradient = Tensor::run_backward(&[pairing], &[&weight], false, false).remove(0);
-            (moved.detach(), self.fold(&gradient))
+            let flat = |signal: &Tensor| channels_last(signal).view([-1]);
+            let pairing = flat(convolved).dot(&flat(selected));
+            let gradient = Tensor::run_backward(&[pairing], &[weight], true, false).remove(0);
+            self.fold(&gradient)
         })
     }
 
@@ -201,7 +213,7 @@ mod tests {
     fn polyphase_block_equals_convolution_relu_and_pool() {
         for (inputs, cell) in [(1, 2), (4, 2), (1, 4), (3, 4), (2, 8)] {
             let (x, weight) = example(inputs);
-            let (output, _) = PolyphaseBlock::new(&weight, cell).forward(x.pixel_unshuffle(cell));
+            let (output, _) = PolyphaseBlock::new(&weight, cell).forward(&x.pixel_unshuffle(cell), false);
             let output = output.pixel_shuffle(cell / 2);
             assert!(relative_error(&output, &plain(&x, &weight)) < 1e-14, "cell {cell}");
         }
@@ -216,7 +228,7 @@ mod tests {
             let pairing = (plain(&x, &weight) * &delta).sum(Kind::Double);
             let expected = Tensor::run_backward(&[pairing], &[&x, &weight], false, false);
             let block = PolyphaseBlock::new(&weight.detach(), cell);
-            let (_, state) = block.forward(x.detach().pixel_unshuffle(cell));
+            let (_, state) = block.forward(&x.detach().pixel_unshuffle(cell), true);
             let selected = block.select(&state, &delta.pixel_unshuffle(cell / 2));
             assert!(relative_error(&block.backward(&selected).pixel_shuffle(cell), &expected[0]) < 1e-13);
             assert!(relative_error(&block.weight_gradient(&state, &selected), &expected[1]) < 1e-13);
@@ -228,7 +240,7 @@ mod tests {
         let (x, weight) = example(2);
         let direction = Tensor::randn_like(&x);
         let block = PolyphaseBlock::new(&weight, 4);
-        let (output, state) = block.forward(x.pixel_unshuffle(4));
+        let (output, state) = block.forward(&x.pixel_unshuffle(4), false);
         let selected = block.select(&state, &output.ones_like());
         let (moved, _) = block.tangent(&state, &direction.pixel_unshuffle(4), &selected);
         let step = 1e-7;
@@ -249,7 +261,8 @@ mod tests {
     fn tied_pixels_select_one_position() {
         let weight = Tensor::ones([1, 1, KERNEL, KERNEL], OPTIONS);
         let x = Tensor::ones([1, 1, 16, 16], OPTIONS);
-        let (_, state) = PolyphaseBlock::new(&weight, 2).forward(x.pixel_unshuffle(2));
+        let block = PolyphaseBlock::new(&weight, 2);
+        let (_, state) = block.forward(&x.pixel_unshuffle(2), false);
         let selected = block.select(&state, &Tensor::ones([1, 1, 8, 8], OPTIONS));
         let count = selected.view([1, WINDOW, 8, 8]).sum_dim_intlist(1, false, Kind::Double);
         assert_eq!(f64::try_from(count.max()).unwrap(), 1.0);
