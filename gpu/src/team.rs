@@ -34,20 +34,20 @@ impl Team {
 
     /// `threads >= 1` threads of this process, which is one of `group` if there is one.
     pub fn new(threads: usize, group: Option<ProcessGroup>) -> Result<Self, InvalidInput> {
-        let pool = match threads {
-            0 => return Err(InvalidInput::new("threads", threads, ">= 1")),
-            1 => None,
-            _ => Some({
-                // What is done between the parts, on the calling thread, must leave no pool of libtorch's spinning beside them.
-                tch::set_num_threads(1);
-                rayon::ThreadPoolBuilder::new()
-                    .num_threads(threads)
-                    .thread_name(|index| format!("part {index}"))
-                    .start_handler(|_| tch::set_num_threads(1))
-                    .build()
-                    .map_err(|error| InvalidInput::new("threads", threads, error))?
-            }),
+        if threads == 0 {
+            return Err(InvalidInput::new("threads", threads, ">= 1"));
+        }
+        // What is done between the parts, on the calling thread, must leave no pool of libtorch's spinning beside them.
+        tch::set_num_threads(1);
+        let builder = || {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .thread_name(|index| format!("part {index}"))
+                .start_handler(|_| tch::set_num_threads(1))
+                .build()
+                .map_err(|error| InvalidInput::new("threads", threads, error))
         };
+        let pool = (threads > 1).then(builder).transpose()?;
         Ok(Self { group, pool })
     }
 

@@ -39,10 +39,8 @@ pub fn divergence(text: &str) -> Result<DivergenceKind, String> {
 
 /// Resolves the device and sets the number of threads.
 pub fn prepare_device(choice: DeviceChoice, threads: Option<usize>) -> Result<tch::Device, Failure> {
-    if let Some(count) = threads {
-        if count == 0 || count > 1024 {
-            return Err(Failure::bad_input("threads", count, "1..=1024"));
-        }
+    if let Some(count) = threads.filter(|count| !(1..=1024).contains(count)) {
+        return Err(Failure::bad_input("threads", count, "1..=1024"));
     }
     if threads != Some(1) {
         proxflow_gpu::device::wait_passively();

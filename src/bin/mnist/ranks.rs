@@ -28,7 +28,7 @@ pub fn team(
     threads: Option<usize>,
     timeout: f64,
 ) -> Result<Team, Failure> {
-    if !(timeout >= 1.0 && timeout <= 86400.0) {
+    if !(1.0..=86400.0).contains(&timeout) {
         return Err(Failure::bad_input("timeout", timeout, "1..=86400 seconds"));
     }
     let group = place.map(|place| ProcessGroup::join(place, Duration::from_secs_f64(timeout)));
