@@ -45,7 +45,7 @@ MUTATIONS = [
     ),
     (
         "drop the Lipschitz cap (Huber cost)",
-        "reference/src/transport/cost.rs",
+        "reference/src/transport/cost/pointwise.rs",
         "if squared.sqrt() <= parameters.kink() {",
         "if squared.sqrt() <= f64::INFINITY {",
         ["huber_cost"],
@@ -60,7 +60,7 @@ MUTATIONS = [
     (
         "drop the Lipschitz cap (potential off the data)",
         "reference/src/divergence/potential.rs",
-        "let cones = PointwiseCost::Lipschitz { lipschitz: self.lipschitz };",
+        "let cones = PointwiseCost::Lipschitz { lipschitz };",
         "let cones = PointwiseCost::SquaredDistance;",
         ["lipschitz_divergence"],
     ),
@@ -132,9 +132,9 @@ MUTATIONS = [
     ),
     (
         "transpose the cost",
-        "reference/src/transport/cost.rs",
-        "Ok(Self { cost, sources: x.as_standard_layout().into_owned(), targets: PackedPoints::new(z) })",
-        "Ok(Self { cost, sources: z.as_standard_layout().into_owned(), targets: PackedPoints::new(x) })",
+        "reference/src/transport/cost/points.rs",
+        "(x.as_standard_layout().into_owned(), PackedPoints::new(z))",
+        "(z.as_standard_layout().into_owned(), PackedPoints::new(x))",
         ["lipschitz_divergence"],
     ),
     (
@@ -160,7 +160,7 @@ MUTATIONS = [
     ),
     (
         "halve lambda (Huber cost)",
-        "reference/src/transport/cost.rs",
+        "reference/src/transport/cost/pointwise.rs",
         "lambda / (2.0 * horizon) * squared",
         "lambda / (4.0 * horizon) * squared",
         ["huber_cost"],

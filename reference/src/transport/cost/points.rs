@@ -56,7 +56,7 @@ impl PointCost {
         };
         if !largest.is_finite() {
             let value = format!("so far apart that costs reach {largest}");
-            return Err(InvalidInput::new("coordinates", value, "squared distances and costs below 1.8e308"));
+            return Err(InvalidInput::new("coordinates", value, "distances and costs below 1.8e308"));
         }
         let (sources, targets) = if unit == 1.0 {
             (x.as_standard_layout().into_owned(), PackedPoints::new(z))

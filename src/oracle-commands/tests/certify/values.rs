@@ -122,3 +122,26 @@ fn costs_computed_on_the_fly_give_the_same_value() {
     let help = String::from_utf8(certify(&["divergence", "--help"]).stdout).unwrap();
     assert!(help.contains("--cost-memory") && help.contains("[default: 2048]"), "{help}");
 }
+
+#[test]
+fn coordinates_whose_squares_overflow_have_the_value_of_their_distances() {
+    let files = Files::new();
+    let far = files.name("far.npy");
+    write_array(&files.path("far.npy"), &array![[3e200, 4e200]]).unwrap();
+    let output = certify(&[
+        "divergence",
+        "--model",
+        &far,
+        "--data",
+        &files.name("z.npy"),
+        "--lipschitz",
+        "2",
+        "--json",
+        "-",
+    ]);
+    assert_eq!(output.status.code(), Some(0));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for bound in ["lower", "upper"] {
+        assert!((report[bound].as_f64().unwrap() / 1e201 - 1.0).abs() < 1e-15, "{report}");
+    }
+}

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use proxflow_io::command::{Failure, exit_code, parse, print_text, write_json};
+use proxflow_io::command::{Failure, exit_code, parse, print_text, write_atomically, write_json};
 use proxflow_io::output::Outputs;
 use proxflow_oracle_commands::illustration;
 
@@ -102,12 +102,13 @@ fn main() -> ExitCode {
 
 fn illustrate(task: &IllustrateTask) -> Result<(), Failure> {
     Outputs::new().output("--out", Some(&task.out)).json(task.json.as_deref()).check()?;
-    let numbers = illustration::draw(&task.out, task.seed)?;
+    let (numbers, picture) = illustration::draw(task.seed)?;
+    // The output that cannot be checked beforehand goes first: a full standard output leaves no picture behind.
     if let Some(target) = &task.json {
         write_json(target, &numbers)?;
     }
-    match task.json.as_deref() {
-        Some("-") => Ok(()),
-        _ => print_text(&format!("wrote {}\n", task.out.display())),
+    if task.json.as_deref() != Some("-") {
+        print_text(&format!("picture: {}\n", task.out.display()))?;
     }
+    write_atomically(&task.out, picture.as_bytes())
 }
