@@ -1,6 +1,6 @@
 //! What every command shares, without libtorch: arrays in files, outputs, exit codes and messages, plots.
 //!
-//! [`array`] and [`recording`] read inputs, [`output`] guards and writes outputs, [`command`] turns outcomes into exit codes and
+//! [`mod@array`] and [`recording`] read inputs, [`output`] guards and writes outputs, [`command`] turns outcomes into exit codes and
 //! lines, [`plot`] draws, [`indicator`] and [`number`] say what
 //! is written, [`memory`] says how large things may be.
 
