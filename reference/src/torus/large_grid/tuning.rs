@@ -1,8 +1,7 @@
-//! Every constant of the large-grid solver that steers work or precision, with its reason and the measurement behind it.
+//! Every constant of the large-grid solver that steers work or precision, with its reason.
 //!
 //! No constant enters a bound: whatever its value, `lower <= J <= upper` holds, and a bad value costs time or width. "Measured"
-//! names the figure that set it; "sensitivity" points to the table of docs/records/torus.md, where the constant is halved and
-//! doubled on random instances.
+//! names the figure that set it; a constant without that word was chosen by its reason alone and has not been varied systematically.
 
 // ---- The ladder of levels.
 
