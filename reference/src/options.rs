@@ -112,8 +112,8 @@ impl<'a> Options<'a> {
         Self { threads: Some(threads), ..self }
     }
 
-    /// Makes `[lower, upper]` a theorem about the floating-point data, at the cost of one more pass over the costs and about 30
-    /// microseconds for each atom: see [`crate::rigorous`].
+    /// Makes `[lower, upper]` a theorem about the floating-point data, at the cost of one more pass over the costs and 320-bit
+    /// arithmetic for each atom: see [`crate::rigorous`].
     pub fn rigorous(self, rigorous: bool) -> Self {
         Self { rigorous, ..self }
     }

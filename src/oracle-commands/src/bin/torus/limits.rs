@@ -1,12 +1,11 @@
 //! How large a grid each solver takes, decided before anything is allocated.
 
-use std::fs;
-
 use proxflow_io::command::Failure;
+use proxflow_io::memory;
 use proxflow_reference::torus::TorusGrid;
 use proxflow_reference::{InvalidInput, torus::MOST_STATIC_NODES, torus::time_solver::MOST_NODES};
 
-use crate::solve::{SolveArguments, SolverName};
+use crate::arguments::{SolveArguments, SolverName};
 
 /// Memory of the dual solver for each node of the grid it works on, bytes. Measured: 490 (cap inactive) and 808 (active) at 1024^2
 /// (docs/records/torus.md).
@@ -18,7 +17,7 @@ pub fn check(arguments: &SolveArguments, grid: &TorusGrid) -> Result<(), Failure
     let most = match arguments.solver {
         SolverName::Static => MOST_STATIC_NODES,
         SolverName::Pde => MOST_NODES,
-        SolverName::Dual => match available_memory() {
+        SolverName::Dual => match memory::available() {
             Some(bytes) if nodes as u64 * BYTES_PER_NODE > bytes => {
                 let needed = (nodes as u64 * BYTES_PER_NODE) >> 20;
                 let allowed =
@@ -43,18 +42,11 @@ pub fn check(arguments: &SolveArguments, grid: &TorusGrid) -> Result<(), Failure
 pub fn refinements(asked: usize, grid: &TorusGrid) -> usize {
     let fits = |refinements: &usize| {
         let nodes = (grid.node_count() as u64) << (refinements * grid.dimension);
-        available_memory().is_none_or(|bytes| nodes * BYTES_PER_NODE <= bytes)
+        memory::available().is_none_or(|bytes| nodes * BYTES_PER_NODE <= bytes)
     };
     (0..=asked).rev().find(fits).unwrap_or(0)
 }
 
 fn described(grid: &TorusGrid) -> String {
     format!("{}^{}", grid.nodes_per_side, grid.dimension)
-}
-
-/// Bytes that can be allocated without swapping, where the system tells (Linux).
-fn available_memory() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.split_whitespace().next()?.parse::<u64>().ok().map(|kibibytes| kibibytes << 10)
 }

@@ -1,5 +1,6 @@
 //! `torus`: the mean-field game on the torus. See `torus --help`.
 
+mod arguments;
 mod limits;
 mod pictures;
 mod solve;
@@ -25,7 +26,7 @@ enum Command {
     /// Uniqueness experiments (Theorem 4.2) and their negative controls; the default
     Uniqueness(uniqueness::UniquenessArguments),
     /// Solve one game with certified bounds
-    Solve(Box<solve::SolveArguments>),
+    Solve(Box<arguments::SolveArguments>),
 }
 
 fn main() -> ExitCode {

@@ -1,16 +1,13 @@
 //! `torus solve`: one game, one solver, certified bounds.
 
 use std::fs;
-use std::path::PathBuf;
 use std::time::Instant;
 
-use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use proxflow_io::array::{ArrayPath, read_array, write_array};
 use proxflow_io::command::{Failure, print_text, write_json};
 use proxflow_io::memory;
-use proxflow_io::options::{divergence, non_negative};
 use proxflow_io::output::{Outputs, require_own_report};
 use proxflow_oracle_commands::COMMIT;
 use proxflow_reference::torus::time_solver::{HamiltonianSign, TimeDependentOptions, TimeDependentProblem};
@@ -19,32 +16,10 @@ use proxflow_reference::torus::{
     TorusSolution, hopf_lax, solve_dual, solve_static,
 };
 use proxflow_reference::transport::SemiRelaxedOptions;
-use proxflow_reference::{DivergenceKind, InvalidInput, ProximalParameters};
+use proxflow_reference::{InvalidInput, ProximalParameters};
 
+use crate::arguments::{SolveArguments, SolverName, check_ranges, refuse_ignored};
 use crate::{limits, solve_pictures};
-
-/// Which of the three independent solvers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SolverName {
-    /// Semi-relaxed transport on the nodes, exact (every divergence), at most 2^20 nodes and 2^28 pairs of nodes with mass
-    Static,
-    /// Ascent on the terminal potential, large grids (KL); the cap by an augmented Lagrangian
-    Dual,
-    /// Time-dependent: monotone Hamilton-Jacobi scheme and its adjoint (every divergence where the target is positive on every
-    /// node; kl, chi2 and alpha > 1 also where it is not), at most 4096 nodes
-    Pde,
-}
-
-impl SolverName {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Static => "static",
-            Self::Dual => "dual",
-            Self::Pde => "pde",
-        }
-    }
-}
 
 /// Node fields that a solve keeps at least.
 const FIELDS: u64 = 16;
@@ -59,69 +34,6 @@ const FILES: [&str; 7] = [
     "densities.png",
     "potential.png",
 ];
-
-/// Arguments of `torus solve`.
-#[derive(Debug, Clone, Args)]
-#[command(
-    allow_negative_numbers = true,
-    after_help = "Example: torus solve --dim 2 --grid 256 --source bump --target mixture --solver dual \
-                        --out runs/torus --json -"
-)]
-pub struct SolveArguments {
-    /// Dimension of the torus
-    #[arg(long = "dim", default_value_t = 2)]
-    pub dimension: usize,
-    /// Nodes per side
-    #[arg(long, default_value_t = 32)]
-    pub grid: usize,
-    /// Weight of the kinetic energy
-    #[arg(long, default_value_t = 1.0)]
-    pub lambda: f64,
-    /// Time horizon
-    #[arg(long, default_value_t = 1.0)]
-    pub horizon: f64,
-    /// Lipschitz constant of the terminal potential
-    #[arg(long, default_value_t = 1.0)]
-    pub lipschitz: f64,
-    /// Divergence: kl, reverse-kl, alpha:A (A > 0, A != 1), chi2 (half of Pearson's), js, hellinger
-    #[arg(long, default_value = "kl", value_parser = divergence)]
-    pub f: DivergenceKind,
-    /// Source density: a name, or a file of node masses (.npy, .npz:NAME, .safetensors:NAME)
-    #[arg(long, default_value = "bump")]
-    pub source: String,
-    /// Target density: a name, or a file of node masses
-    #[arg(long, default_value = "mixture")]
-    pub target: String,
-    /// Solver
-    #[arg(long, value_enum, default_value_t = SolverName::Static)]
-    pub solver: SolverName,
-    /// Relative gap (above 0, below 1) that the run fails without (exit code 1). Default: static and pde 1e-4; dual works
-    /// towards 1e-3 and succeeds with whatever its grid allows, which it reports
-    #[arg(long)]
-    pub tolerance: Option<f64>,
-    /// Finer grids (0 to 4, each of twice the nodes per side) that the dual solver may try where the Lipschitz cap acts
-    /// [default: 1]; refused with the other solvers
-    #[arg(long)]
-    pub refinements: Option<usize>,
-    /// Viscosity s >= 0 of the time-dependent solver [default: 0]; refused with the other solvers
-    #[arg(long, value_parser = non_negative)]
-    pub viscosity: Option<f64>,
-    /// Accepted for uniformity; no solver draws random numbers
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    /// Write the report as JSON to this file (`-`: standard output)
-    #[arg(long)]
-    pub json: Option<String>,
-    /// Write the terminal potential phi (N, ..., N) to this .npy file
-    #[arg(long)]
-    pub potential: Option<PathBuf>,
-    /// Write the terminal masses rho_T (N, ..., N) to this .npy file
-    #[arg(long)]
-    pub density: Option<PathBuf>,
-    /// Folder for pictures and arrays (created)
-    #[arg(long)]
-    pub out: Option<PathBuf>,
-}
 
 /// The contract's keys and more.
 #[derive(Debug, Serialize)]
@@ -176,7 +88,7 @@ const DEFAULT_TOLERANCE: f64 = 1e-4;
 pub fn run(arguments: &SolveArguments) -> Result<(), Failure> {
     let grid = TorusGrid::new(arguments.dimension, arguments.grid)?;
     refuse_ignored(arguments)?;
-    check_tolerance(arguments)?;
+    check_ranges(arguments)?;
     limits::check(arguments, &grid)?;
     memory::require("grid", "the fields of a solve", (grid.node_count() as u64).checked_mul(8 * FIELDS))?;
     let parameters = ProximalParameters::new(arguments.lipschitz, arguments.lambda, arguments.horizon)?;
@@ -264,17 +176,6 @@ fn asked(arguments: &SolveArguments) -> Option<f64> {
     }
 }
 
-/// Refuses a tolerance or a number of refinements out of range.
-fn check_tolerance(arguments: &SolveArguments) -> Result<(), Failure> {
-    if let Some(tolerance) = arguments.tolerance.filter(|tolerance| !(*tolerance > 0.0 && *tolerance < 1.0)) {
-        return Err(InvalidInput::new("tolerance", tolerance, "above 0 and below 1").into());
-    }
-    match arguments.refinements.filter(|refinements| *refinements > 4) {
-        Some(refinements) => Err(InvalidInput::new("refinements", refinements, "0 to 4").into()),
-        None => Ok(()),
-    }
-}
-
 /// Arrays, report and pictures.
 fn write_fields(
     arguments: &SolveArguments,
@@ -304,22 +205,6 @@ fn write_fields(
         arguments.horizon
     );
     solve_pictures::draw(folder, problem, solution, &caption)
-}
-
-/// Options that the chosen solver would ignore.
-fn refuse_ignored(arguments: &SolveArguments) -> Result<(), Failure> {
-    let ignored = |option: &str, value: String, solver: &str| {
-        Err(Failure::bad_input(option, format!("{value} with --solver {}", arguments.solver.name()), solver))
-    };
-    match (arguments.solver, arguments.viscosity, arguments.refinements) {
-        (SolverName::Static | SolverName::Dual, Some(viscosity), _) => {
-            ignored("--viscosity", viscosity.to_string(), "with --solver pde only")
-        }
-        (SolverName::Static | SolverName::Pde, _, Some(refinements)) => {
-            ignored("--refinements", refinements.to_string(), "with --solver dual only")
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Refuses outputs that cannot be written, or would replace an input or another command's report, before any work is done.
