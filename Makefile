@@ -6,7 +6,7 @@ ARGS ?=
 .PHONY: help setup doctor mnist torus test validate bench book deny wheel wheel-test
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install OpenBLAS and libtorch where they are missing
 	@$(PYTHON) scripts/setup.py install
@@ -43,3 +43,15 @@ wheel: ## build the Python wheel into target/wheels
 
 wheel-test: ## build the Python wheel and test it in throwaway environments
 	@$(PYTHON) scripts/wheel.py test
+
+.PHONY: kill-test tensorboard-test
+# Kills of `make kill-test`.
+N ?= 50
+
+kill-test: setup ## kill N trainings at random moments and compare the resumed runs with an uninterrupted one
+	$(CARGO) build --release --bin mnist
+	@$(PYTHON) scripts/kill_test.py --mnist $${CARGO_TARGET_DIR:-target}/release/mnist --kills $(N) $(ARGS)
+
+tensorboard-test: setup ## read the event file of a short run back by TensorBoard itself
+	$(CARGO) build --release --bin mnist
+	@$(PYTHON) scripts/tensorboard_test.py --mnist $${CARGO_TARGET_DIR:-target}/release/mnist $(ARGS)

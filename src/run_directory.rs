@@ -1,41 +1,99 @@
-//! The folder of one training run: `config.toml`, `metrics.csv`, `curves.svg`, `samples-*.png`, `checkpoint.safetensors`, `report.json`.
+//! The folder of one training run: `config.toml`, `metrics.csv`, a TensorBoard event file, `curves.svg`, `samples-*.png`,
+//! `checkpoint.safetensors`, `report.json`; and `run.lock` while a process works on it.
+//!
+//! A process may be killed at any moment. What counts is the checkpoint, which is replaced whole or not at all; everything else is
+//! brought back to it when the run is continued: see [`RunDirectory::mend`].
+
+mod events;
+mod lock;
+mod metrics;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+pub use self::events::EventFile;
+use self::lock::RunLock;
+use self::metrics::Metrics;
 use crate::command::{Failure, write_atomically};
 
-/// A run's folder.
-#[derive(Debug, Clone)]
+/// A run's folder, held by this process alone.
+#[derive(Debug)]
 pub struct RunDirectory {
     folder: PathBuf,
+    lock: RunLock,
+    /// What was found and put right, one sentence each, to be shown to the user.
+    pub notices: Vec<String>,
 }
 
+/// First line of the `config.toml` of a run; a file without it was not written by one.
+const MARK: &str = "# Resolved configuration of a run; continue it with `mnist --out FOLDER --resume`.\n";
+
 impl RunDirectory {
-    /// Creates a folder for a new run. A folder that holds a run already is refused, so that nothing is lost.
+    /// Takes a folder for a new run. A folder that holds a run already is refused, so that nothing is lost; one whose run was
+    /// killed before its first checkpoint holds nothing and is taken.
     pub fn create(folder: &Path) -> Result<Self, Failure> {
-        let directory = Self { folder: folder.to_owned() };
-        if directory.configuration().exists() || directory.checkpoint().exists() {
+        let has_run = || {
+            let held =
+                folder.join(CHECKPOINT).exists() || (folder.join(CONFIGURATION).exists() && !marked(folder));
             let allowed = "a folder without a run, or --resume to continue this one";
-            return Err(Failure::bad_input("out", format!("{} (holds a run)", folder.display()), allowed));
-        }
-        directory.check_writable()?;
+            match held {
+                true => {
+                    Err(Failure::bad_input("out", format!("{} (holds a run)", folder.display()), allowed))
+                }
+                false => Ok(()),
+            }
+        };
+        has_run()?;
+        let directory = Self::hold(folder)?;
+        has_run()?;
         Ok(directory)
     }
 
-    /// Opens the folder of a run to be continued.
+    /// Takes the folder of a run to be continued, which no other process may be working on.
     pub fn open(folder: &Path) -> Result<Self, Failure> {
-        let directory = Self { folder: folder.to_owned() };
-        if !directory.checkpoint().exists() || !directory.configuration().exists() {
-            let allowed = "a folder with config.toml and checkpoint.safetensors";
-            return Err(Failure::bad_input(
-                "out",
-                format!("{} (no run to resume)", folder.display()),
-                allowed,
-            ));
+        Self::require_run(folder)?;
+        Self::hold(folder)
+    }
+
+    /// Checks that the folder holds a run: its configuration with a checkpoint, or a configuration written by a run that was killed before its first one.
+    pub fn require_run(folder: &Path) -> Result<(), Failure> {
+        if folder.join(CONFIGURATION).exists() && (folder.join(CHECKPOINT).exists() || marked(folder)) {
+            return Ok(());
         }
-        directory.check_writable()?;
+        let allowed = "a folder with config.toml and checkpoint.safetensors";
+        Err(Failure::bad_input("out", format!("{} (no run to resume)", folder.display()), allowed))
+    }
+
+    fn hold(folder: &Path) -> Result<Self, Failure> {
+        let failed = |error: std::io::Error| {
+            let allowed = "a writable folder with free space";
+            Failure::bad_input("out", format!("{} ({error})", folder.display()), allowed)
+        };
+        fs::create_dir_all(folder).map_err(failed)?;
+        let (lock, notice) = RunLock::acquire(folder)?;
+        let mut directory = Self { folder: folder.to_owned(), lock, notices: Vec::from_iter(notice) };
+        let removed = directory.remove_unfinished().map_err(failed)?;
+        if removed > 0 {
+            directory.notices.push(format!("{removed} unfinished files of a killed process are removed"));
+        }
+        tempfile::tempfile_in(folder).map(drop).map_err(failed)?;
         Ok(directory)
+    }
+
+    /// Temporary files of atomic writes that never came to their end; nobody else writes here while the lock is held.
+    fn remove_unfinished(&self) -> std::io::Result<usize> {
+        let mut removed = 0;
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let random = name.to_str().and_then(|name| name.strip_prefix(".tmp")).unwrap_or("");
+            let temporary = random.len() == 6 && random.chars().all(|c| c.is_ascii_alphanumeric());
+            if temporary && entry.file_type()?.is_file() {
+                fs::remove_file(entry.path())?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
     }
 
     /// The first of `base`, `base-2`, `base-3`, ... that does not exist.
@@ -47,16 +105,33 @@ impl RunDirectory {
             .unwrap_or_else(|| base.to_owned())
     }
 
-    fn check_writable(&self) -> Result<(), Failure> {
-        let failed = |error: std::io::Error| {
-            Failure::bad_input(
-                "out",
-                format!("{} ({error})", self.folder.display()),
-                "a writable folder with free space",
-            )
-        };
-        fs::create_dir_all(&self.folder).map_err(failed)?;
-        tempfile::tempfile_in(&self.folder).map(drop).map_err(failed)
+    /// Brings `metrics.csv` and the event file back to `iteration`, that of the checkpoint: rows beyond it, which a resumed run
+    /// writes again, and a row that was cut off are dropped.
+    pub fn mend(&mut self, iteration: u64, names: &[&str]) -> Result<(), Failure> {
+        let notice = Metrics::new(self.metrics()).mend(iteration, names)?;
+        self.notices.extend(notice);
+        EventFile::in_folder(&self.folder).mend(iteration)
+    }
+
+    /// Appends one row to `metrics.csv` and to the event file, the header first when they are new. `values[0]` is the iteration.
+    pub fn append_metrics(&self, names: &[&str], values: &[f64]) -> Result<(), Failure> {
+        Metrics::new(self.metrics()).append(names, values)?;
+        EventFile::in_folder(&self.folder).append(values[0] as u64, &names[1..], &values[1..])
+    }
+
+    /// The iteration of the last row of `metrics.csv`.
+    pub fn last_logged(&self) -> Option<u64> {
+        Metrics::new(self.metrics()).last_iteration()
+    }
+
+    /// Writes `config.toml`.
+    pub fn write_configuration(&self, text: &str) -> Result<(), Failure> {
+        write_atomically(&self.configuration(), format!("{MARK}{text}").as_bytes())
+    }
+
+    /// A sign of life for processes on other machines that find the lock; cheap enough for every iteration.
+    pub fn beat(&self) {
+        self.lock.beat();
     }
 
     /// The folder itself.
@@ -66,7 +141,7 @@ impl RunDirectory {
 
     /// `config.toml`, the resolved configuration.
     pub fn configuration(&self) -> PathBuf {
-        self.folder.join("config.toml")
+        self.folder.join(CONFIGURATION)
     }
 
     /// `metrics.csv`.
@@ -81,7 +156,7 @@ impl RunDirectory {
 
     /// `checkpoint.safetensors`.
     pub fn checkpoint(&self) -> PathBuf {
-        self.folder.join("checkpoint.safetensors")
+        self.folder.join(CHECKPOINT)
     }
 
     /// `report.json`.
@@ -93,34 +168,13 @@ impl RunDirectory {
     pub fn samples(&self, iteration: u64) -> PathBuf {
         self.folder.join(format!("samples-{iteration:06}.png"))
     }
+}
 
-    /// Appends one row to `metrics.csv`, writing the header first when the file is new.
-    pub fn append_metrics(&self, names: &[&str], values: &[f64]) -> Result<(), Failure> {
-        use std::io::Write;
-        let path = self.metrics();
-        let failed = |error: std::io::Error| {
-            Failure::bad_input(path.display(), error, "a writable file with free space")
-        };
-        let mut text = if path.exists() { String::new() } else { names.join(",") + "\n" };
-        let cells: Vec<String> = values.iter().map(|value| format!("{value}")).collect();
-        text += &(cells.join(",") + "\n");
-        let mut file = fs::OpenOptions::new().create(true).append(true).open(&path).map_err(failed)?;
-        file.write_all(text.as_bytes()).map_err(failed)
-    }
+const CONFIGURATION: &str = "config.toml";
+const CHECKPOINT: &str = "checkpoint.safetensors";
 
-    /// Drops rows of `metrics.csv` past `iteration`, which a resumed run will write again.
-    pub fn rewind_metrics(&self, iteration: u64) -> Result<(), Failure> {
-        let path = self.metrics();
-        let Ok(text) = fs::read_to_string(&path) else { return Ok(()) };
-        let keep = |line: &&str| {
-            line.split(',')
-                .next()
-                .and_then(|cell| cell.parse::<f64>().ok())
-                .is_none_or(|at| at <= iteration as f64)
-        };
-        let kept: String = text.lines().filter(keep).map(|line| format!("{line}\n")).collect();
-        write_atomically(&path, kept.as_bytes())
-    }
+fn marked(folder: &Path) -> bool {
+    fs::read(folder.join(CONFIGURATION)).is_ok_and(|bytes| bytes.starts_with(MARK.as_bytes()))
 }
 
 #[cfg(test)]
@@ -129,25 +183,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn metrics_are_rewound_to_the_checkpoint() {
-        let folder = tempfile::tempdir().unwrap();
-        let run = RunDirectory::create(folder.path()).unwrap();
-        for iteration in [0.0, 20.0, 40.0] {
-            run.append_metrics(&["iteration", "loss"], &[iteration, 0.5]).unwrap();
-        }
-        run.rewind_metrics(20).unwrap();
-        assert_eq!(fs::read_to_string(run.metrics()).unwrap(), "iteration,loss\n0,0.5\n20,0.5\n");
-    }
-
-    #[test]
     fn a_folder_with_a_run_is_not_overwritten_and_an_empty_one_not_resumed() {
         let folder = tempfile::tempdir().unwrap();
         assert!(RunDirectory::open(folder.path()).is_err());
         fs::write(folder.path().join("config.toml"), "").unwrap();
         assert!(RunDirectory::create(folder.path()).is_err());
+        assert!(RunDirectory::open(folder.path()).is_err());
         let base = folder.path().join("run");
         fs::create_dir(&base).unwrap();
         assert_eq!(RunDirectory::unused(&base), folder.path().join("run-2"));
+    }
+
+    #[test]
+    fn a_run_killed_before_its_first_checkpoint_restarts_or_resumes_and_its_unfinished_files_go() {
+        let folder = tempfile::tempdir().unwrap();
+        RunDirectory::create(folder.path()).unwrap().write_configuration("seed = 1\n").unwrap();
+        for name in [".tmpAb12cd", ".tmpxxxxxx"] {
+            fs::write(folder.path().join(name), "half").unwrap();
+        }
+        fs::write(folder.path().join(".tmp-mine"), "kept").unwrap();
+        fs::write(folder.path().join("run.lock"), r#"{"process":1,"host":""}"#).unwrap();
+        let directory = RunDirectory::open(folder.path()).unwrap();
+        assert!(
+            directory.notices.iter().any(|line| line.starts_with("2 unfinished")),
+            "{:?}",
+            directory.notices
+        );
+        drop(directory);
+        let mut names: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, [".tmp-mine", "config.toml"]);
+        assert!(RunDirectory::create(folder.path()).is_ok());
+        fs::write(folder.path().join("checkpoint.safetensors"), "").unwrap();
+        assert!(RunDirectory::create(folder.path()).is_err());
     }
 
     #[test]

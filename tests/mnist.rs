@@ -109,7 +109,7 @@ fn stop_and_resume_continues_bit_for_bit_on_the_cpu() {
     assert!(end(&straight) == end(&stopped), "checkpoints differ");
     let metrics = |run: &Path| std::fs::read_to_string(run.join("metrics.csv")).unwrap();
     assert_eq!(metrics(&straight), metrics(&stopped));
-    refused(&["--out", out, "--resume", "--seed", "9"], "other training options");
+    refused(&["--out", out, "--resume", "--seed", "9"], "--seed: 9 is not allowed (allowed: 1,");
 }
 
 #[test]
@@ -197,6 +197,12 @@ fn evaluate_and_sample_keep_their_contract() {
                 > 0.0
         );
     }
+    let nearest = &report["nearest_digits"];
+    for key in ["commitment", "commitment_class", "distance", "held_out_distance", "nearer_than_held_out"] {
+        assert!(nearest[key].is_f64() && nearest[format!("{key}_stderr")].is_f64(), "{key}: {nearest}");
+    }
+    let ratio = &report["exact"]["divergence_ratio"];
+    assert!(ratio["lower"].as_f64().unwrap() <= ratio["upper"].as_f64().unwrap(), "{ratio}");
     let gap = &report["exact"]["optimality_gap"];
     let bound = |value: &Value| value.as_f64().unwrap();
     assert!(bound(&gap["lower"]) > 0.0 && bound(&gap["upper"]) - bound(&gap["lower"]) < 1e-8, "{gap}");
@@ -348,6 +354,9 @@ fn bad_data_folders_are_named() {
     refused(&["--data", path], "magic");
     write("train-images-idx3-ubyte", &file[..file.len() - 1]);
     refused(&["--data", path], "truncated");
+    std::fs::remove_file(folder.path().join("t10k-labels-idx1-ubyte")).unwrap();
+    refused(&["--data", path], "lacks t10k-labels-idx1-ubyte");
+    write("t10k-labels-idx1-ubyte", &labels);
     write("train-images-idx3-ubyte.gz", &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1]);
     refused(&["--data", path], "gzip");
 }

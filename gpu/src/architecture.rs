@@ -51,6 +51,9 @@ pub struct Architecture {
     pub time: bool,
 }
 
+/// Nothing in a network is wider, so that no product of two widths overflows.
+const WIDEST: i64 = 1 << 24;
+
 impl Architecture {
     /// The published MNIST potential: 28x28, channels 8 and 8, dense 512 x 3, time appended.
     pub fn mnist_potential() -> Self {
@@ -125,11 +128,15 @@ impl Architecture {
         }
     }
 
-    /// Checks that every width is positive and that images can be halved by every block.
+    /// Checks that every width is positive and at most 2^24, and that images can be halved by every block.
     pub fn validate(&self) -> Result<(), InvalidInput> {
-        let positive = |field: &str, value: i64| {
-            if value > 0 { Ok(()) } else { Err(InvalidInput::new(field, value, "> 0")) }
+        let positive = |field: &str, value: i64| match value {
+            1..=WIDEST => Ok(()),
+            _ => Err(InvalidInput::new(field, value, format!("1..={WIDEST}"))),
         };
+        if let Features::Image { side, .. } = &self.features {
+            positive("side", *side)?;
+        }
         positive("dimension", self.dimension())?;
         for &width in &self.hidden {
             positive("hidden width", width)?;
@@ -137,6 +144,13 @@ impl Architecture {
         if let Features::Image { side, channels } = &self.features {
             for &outputs in channels {
                 positive("channels", outputs)?;
+            }
+            if channels.len() > 15 {
+                return Err(InvalidInput::new(
+                    "channels",
+                    format!("{} blocks", channels.len()),
+                    "at most 15",
+                ));
             }
             let factor = 1_i64 << channels.len();
             if side % factor != 0 {

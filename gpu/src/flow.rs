@@ -17,6 +17,9 @@ pub struct FlowSpecification {
     pub lambda: f64,
 }
 
+/// Numbers whose products and quotients by two stay within single precision.
+pub const SINGLE_PRECISION: std::ops::RangeInclusive<f64> = 1e-18..=1e18;
+
 /// A simulated batch: positions `x_0 .. x_N` and velocities `v_0 .. v_{N-1}`, each `(B, d)`.
 pub struct Trajectory {
     /// `x_k`, `N + 1` entries.
@@ -28,8 +31,13 @@ pub struct Trajectory {
 impl FlowSpecification {
     /// Checks the ranges.
     pub fn new(horizon: f64, steps: usize, lambda: f64) -> Result<Self, InvalidInput> {
-        InvalidInput::require_positive("horizon", horizon)?;
-        InvalidInput::require_positive("lambda", lambda)?;
+        for (field, value) in [("horizon", horizon), ("lambda", lambda)] {
+            if !SINGLE_PRECISION.contains(&value) {
+                let allowed =
+                    format!("> 0, from {:e} to {:e}", SINGLE_PRECISION.start(), SINGLE_PRECISION.end());
+                return Err(InvalidInput::new(field, value, allowed));
+            }
+        }
         if steps == 0 {
             return Err(InvalidInput::new("steps", steps, ">= 1"));
         }
@@ -61,6 +69,21 @@ pub fn endpoint(potential: &Network, x0: &Tensor, flow: FlowSpecification) -> Te
     x
 }
 
+/// [`endpoint`], or the first step `k` at which `U(x_k, t_k)` or `x_k` is not finite. Where a piecewise linear network overflows, its masks vanish
+/// and its gradient is a finite zero, so that only the values tell.
+pub fn finite_endpoint(potential: &Network, x0: &Tensor, flow: FlowSpecification) -> Result<Tensor, usize> {
+    let finite = |tensor: &Tensor| tensor.isfinite().all().int64_value(&[]) != 0;
+    let mut x = x0.detach();
+    for k in 0..flow.steps {
+        let slope = potential.slope(&x, flow.time(k));
+        if !finite(&slope.value) || !finite(&x) {
+            return Err(k);
+        }
+        x = &x - slope.gradient * (flow.step() / flow.lambda);
+    }
+    if finite(&x) { Ok(x) } else { Err(flow.steps) }
+}
+
 /// The whole trajectory of `x_0 (B, d)`.
 pub fn simulate(potential: &Network, x0: &Tensor, flow: FlowSpecification) -> Trajectory {
     let mut positions = vec![x0.detach()];
@@ -72,4 +95,29 @@ pub fn simulate(potential: &Network, x0: &Tensor, flow: FlowSpecification) -> Tr
         velocities.push(velocity);
     }
     Trajectory { positions, velocities }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::architecture::{Activation, Architecture};
+    use crate::random::{Stream, StreamLabel};
+    use tch::{Device, Kind};
+
+    #[test]
+    fn a_flow_that_overflows_is_told_by_its_first_step_that_is_not_finite() {
+        let options = (Kind::Float, Device::Cpu);
+        let architecture = Architecture::dense(3, &[8, 8], Activation::Relu, true);
+        let mut potential =
+            Network::glorot(architecture, &mut Stream::new(1, StreamLabel::PotentialInit), options);
+        let x0 = Tensor::rand([5, 3], options);
+        let flow = FlowSpecification::new(1.0, 4, 0.5).unwrap();
+        let sound = finite_endpoint(&potential, &x0, flow).unwrap();
+        assert!(sound.equal(&endpoint(&potential, &x0, flow)));
+        for weight in potential.parameters_mut() {
+            *weight = &*weight * 1e20;
+        }
+        assert_eq!(finite_endpoint(&potential, &x0, flow).err(), Some(0));
+    }
 }

@@ -1,12 +1,15 @@
 //! Algorithm 1: alternate critic steps \[40,41\] and one potential step \[42\], with Adam on both.
 
 use proxflow_reference::InvalidInput;
+use proxflow_reference::checkpoint::container::hexadecimal;
+use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
 use crate::adam::Adam;
 use crate::architecture::Architecture;
 use crate::configuration::Configuration;
 use crate::flow::{FlowSpecification, endpoint};
+use crate::indicators::to_host;
 use crate::network::Network;
 use crate::objective;
 use crate::random::{Stream, StreamLabel, place};
@@ -35,6 +38,7 @@ pub struct Trainer {
     /// Outer steps made.
     pub iteration: u64,
     pub(crate) data: Tensor,
+    pub(crate) data_digest: String,
     pub(crate) source: Source,
 }
 
@@ -95,6 +99,7 @@ impl Trainer {
             noise_stream,
             iteration: 0,
             data: Tensor::new(),
+            data_digest: String::new(),
             source: Source::Uniform,
         };
         trainer.with_data(data, source)
@@ -111,6 +116,7 @@ impl Trainer {
         };
         check("data", data)?;
         self.data = place(data, self.potential.options());
+        self.data_digest = digest(&self.data);
         self.source = match source {
             Source::Uniform => Source::Uniform,
             Source::Samples(points) => {
@@ -119,6 +125,11 @@ impl Trainer {
             }
         };
         Ok(self)
+    }
+
+    /// SHA-256 of the data as single-precision numbers, in hexadecimal: what tells that a resumed run has its own data.
+    pub fn data_digest(&self) -> &str {
+        &self.data_digest
     }
 
     /// The flow \[39\] of this run.
@@ -194,6 +205,13 @@ impl Trainer {
         self.iteration += 1;
         Ok(record)
     }
+}
+
+fn digest(data: &Tensor) -> String {
+    let mut digest = Sha256::new();
+    data.size().iter().for_each(|size| digest.update(size.to_le_bytes()));
+    to_host(data).iter().for_each(|value| digest.update(value.to_le_bytes()));
+    hexadecimal(&digest.finalize())
 }
 
 #[cfg(test)]

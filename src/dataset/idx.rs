@@ -1,10 +1,12 @@
 //! The IDX format of MNIST: big-endian magic `00 00 08 D` (unsigned bytes, D dimensions), D sizes, then the data.
 
-use std::io::Read;
+use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 use ndarray::Array2;
+use proxflow_reference::checkpoint::container::hexadecimal;
+use sha2::{Digest, Sha256};
 
 use super::{Images, PIXELS, SIDE};
 
@@ -42,79 +44,85 @@ pub fn read_labels(path: &Path) -> Result<Vec<u8>, IdxError> {
     }
 }
 
-/// Reads `{split}-images-idx3-ubyte[.gz]` and `{split}-labels-idx1-ubyte[.gz]` of a folder; counts must agree.
-pub fn read_split(folder: &Path, split: &str) -> Result<Images, IdxError> {
-    let find = |stem: String| {
-        let packed = folder.join(format!("{stem}.gz"));
-        if packed.exists() { packed } else { folder.join(stem) }
-    };
-    let labels_path = find(format!("{split}-labels-idx1-ubyte"));
-    let pixels = read_images(&find(format!("{split}-images-idx3-ubyte")))?;
-    let labels = read_labels(&labels_path)?;
-    if labels.len() != pixels.nrows() {
-        return Err(fault(
-            &labels_path,
-            "label count",
-            labels.len(),
-            format!("{}, one per image", pixels.nrows()),
-        ));
+/// Reads an image file and a label file; counts must agree.
+pub fn read_split(images: &Path, labels: &Path) -> Result<Images, IdxError> {
+    let pixels = read_images(images)?;
+    let digits = read_labels(labels)?;
+    if digits.len() != pixels.nrows() {
+        let allowed = format!("{}, one per image", pixels.nrows());
+        return Err(fault(labels, "label count", digits.len(), allowed));
     }
-    if labels.is_empty() {
-        return Err(fault(&labels_path, "label count", 0, ">= 1"));
+    if digits.is_empty() {
+        return Err(fault(labels, "label count", 0, ">= 1"));
     }
-    Ok(Images { pixels, labels })
+    Ok(Images { pixels, labels: digits })
 }
 
-/// Sizes and data of an IDX file with `dimensions` dimensions.
+/// No file of a data set is larger, unpacked, in bytes.
+const LARGEST: u64 = 640 << 20;
+
+/// SHA-256 of the unpacked content, in hexadecimal: the same for `.gz` and plain files.
+pub fn digest(path: &Path) -> Result<String, IdxError> {
+    let mut reader = open(path)?.take(LARGEST);
+    let mut digest = Sha256::new();
+    std::io::copy(&mut reader, &mut digest).map_err(|error| fault(path, "file", error, "a whole file"))?;
+    Ok(hexadecimal(&digest.finalize()))
+}
+
+/// The content of a regular file, unpacked when it is a gzip stream.
+fn open(path: &Path) -> Result<Box<dyn Read>, IdxError> {
+    let unreadable = |error: std::io::Error| fault(path, "file", error, "a readable IDX file, plain or .gz");
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let about = file.metadata().map_err(unreadable)?;
+    if !about.is_file() || about.len() > LARGEST {
+        let found =
+            if about.is_file() { format!("{} bytes", about.len()) } else { "no regular file".to_owned() };
+        return Err(fault(path, "file", found, format!("a regular file of at most {LARGEST} bytes")));
+    }
+    let mut file = std::io::BufReader::new(file);
+    let packed = file.fill_buf().map_err(unreadable)?.starts_with(&[0x1f, 0x8b]);
+    Ok(if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })
+}
+
+/// Sizes and data of an IDX file with `dimensions` dimensions. Nothing is read beyond what the header promises, and no
+/// promise beyond [`LARGEST`] is believed: a small file that unpacks without end costs no memory.
 fn read(path: &Path, dimensions: usize) -> Result<(Vec<usize>, Vec<u8>), IdxError> {
-    let raw = std::fs::read(path)
-        .map_err(|error| fault(path, "file", error, "a readable IDX file, plain or .gz"))?;
-    let bytes = if raw.starts_with(&[0x1f, 0x8b]) {
-        let mut unpacked = Vec::new();
-        MultiGzDecoder::new(raw.as_slice())
-            .read_to_end(&mut unpacked)
-            .map_err(|error| fault(path, "gzip stream", error, "a whole gzip file"))?;
-        unpacked
-    } else {
-        raw
-    };
-    let header = 4 + 4 * dimensions;
+    let broken = |error: std::io::Error| fault(path, "gzip stream", error, "a whole gzip file");
+    let mut reader = open(path)?;
+    let length = 4 + 4 * dimensions;
+    let mut header = Vec::new();
+    reader.by_ref().take(length as u64).read_to_end(&mut header).map_err(broken)?;
     let expected = [0, 0, 8, dimensions as u8];
-    match bytes.get(..4) {
-        Some(magic) if magic == expected => {}
-        Some(magic) => {
-            let what = if dimensions == 3 { "images" } else { "labels" };
-            return Err(fault(path, "magic", format!("{magic:02x?}"), format!("{expected:02x?} for {what}")));
-        }
-        None => {
-            return Err(fault(
-                path,
-                "length",
-                format!("{} bytes", bytes.len()),
-                format!(">= {header} bytes"),
-            ));
-        }
+    if let Some(magic) = header.first_chunk::<4>()
+        && *magic != expected
+    {
+        let what = if dimensions == 3 { "images" } else { "labels" };
+        return Err(fault(path, "magic", format!("{magic:02x?}"), format!("{expected:02x?} for {what}")));
     }
-    if bytes.len() < header {
-        return Err(fault(path, "length", format!("{} bytes", bytes.len()), format!(">= {header} bytes")));
+    if header.len() < length {
+        return Err(fault(path, "length", format!("{} bytes", header.len()), format!(">= {length} bytes")));
     }
-    let sizes: Vec<usize> = bytes[4..header]
+    let sizes: Vec<usize> = header[4..]
         .chunks_exact(4)
         .map(|word| u32::from_be_bytes([word[0], word[1], word[2], word[3]]) as usize)
         .collect();
-    let promised = sizes.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
-    let found = bytes.len() - header;
-    if promised != Some(found) {
-        let shape = sizes.iter().map(ToString::to_string).collect::<Vec<_>>().join("x");
-        let kind = if promised.is_none_or(|count| count > found) { "truncated" } else { "trailing" };
-        return Err(fault(
-            path,
-            "data",
-            format!("{found} bytes ({kind})"),
-            format!("{shape} bytes as the header says"),
-        ));
+    let promised = sizes.iter().try_fold(1_u64, |product, &size| product.checked_mul(size as u64));
+    let most = promised.map_or(LARGEST, |promised| promised.min(LARGEST));
+    let mut bytes = Vec::new();
+    reader.take(most + 1).read_to_end(&mut bytes).map_err(broken)?;
+    let found = bytes.len() as u64;
+    if promised == Some(found) {
+        return Ok((sizes, bytes));
     }
-    Ok((sizes, bytes[header..].to_vec()))
+    let shape = sizes.iter().map(ToString::to_string).collect::<Vec<_>>().join("x");
+    let (value, allowed) = if found > LARGEST {
+        (format!("more than {LARGEST} bytes"), format!("at most {LARGEST} bytes"))
+    } else if promised.is_none_or(|promised| promised > found) {
+        (format!("{found} bytes (truncated)"), format!("{shape} bytes as the header says"))
+    } else {
+        (format!("more than {most} bytes (trailing)"), format!("{shape} bytes as the header says"))
+    };
+    Err(fault(path, "data", value, allowed))
 }
 
 fn fault(path: &Path, field: &'static str, value: impl ToString, allowed: impl ToString) -> IdxError {
@@ -191,14 +199,45 @@ mod tests {
     fn splits_need_one_digit_per_image() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
-        write("t10k-images-idx3-ubyte.gz", &gz(&image_file(2, 2 * PIXELS)));
-        write("t10k-labels-idx1-ubyte", &label_file(&[3, 9]));
-        assert_eq!(read_split(folder.path(), "t10k").unwrap().labels, [3, 9]);
-        write("t10k-labels-idx1-ubyte", &label_file(&[3]));
-        assert!(read_split(folder.path(), "t10k").unwrap_err().to_string().contains("label count"));
-        write("t10k-labels-idx1-ubyte", &label_file(&[3, 10]));
-        assert!(read_split(folder.path(), "t10k").unwrap_err().to_string().contains("label: 10"));
-        write("t10k-labels-idx1-ubyte", &image_file(2, 2 * PIXELS));
-        assert!(read_split(folder.path(), "t10k").unwrap_err().to_string().contains("for labels"));
+        write("images.gz", &gz(&image_file(2, 2 * PIXELS)));
+        let read = || {
+            let found = read_split(&folder.path().join("images.gz"), &folder.path().join("labels"));
+            found.map(|images| images.labels).map_err(|error| error.to_string())
+        };
+        write("labels", &label_file(&[3, 9]));
+        assert_eq!(read().unwrap(), [3, 9]);
+        write("labels", &label_file(&[3]));
+        assert!(read().unwrap_err().contains("label count"));
+        write("labels", &label_file(&[3, 10]));
+        assert!(read().unwrap_err().contains("label: 10"));
+        write("labels", &image_file(2, 2 * PIXELS));
+        assert!(read().unwrap_err().contains("for labels"));
+    }
+
+    #[test]
+    fn a_bomb_is_read_no_further_than_its_header_promises() {
+        // 64 MiB of zeros behind a header of one image, in about 64 KiB.
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(&image_file(1, PIXELS)).unwrap();
+        for _ in 0..64 {
+            encoder.write_all(&vec![0; 1 << 20]).unwrap();
+        }
+        let bomb = encoder.finish().unwrap();
+        assert!(bomb.len() < 1 << 17);
+        let error = images_of(&bomb).unwrap_err();
+        assert!(error.contains("more than 784 bytes (trailing)"), "{error}");
+        assert!(read_images(Path::new("/dev/zero")).unwrap_err().to_string().contains("regular file"));
+    }
+
+    #[test]
+    fn the_digest_is_that_of_the_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |bytes: &[u8]| {
+            let path = folder.path().join("file");
+            std::fs::write(&path, bytes).unwrap();
+            digest(&path).unwrap()
+        };
+        assert_eq!(of(b"abc"), of(&gz(b"abc")));
+        assert!(of(b"abc").starts_with("ba7816bf8f01cfea"), "the test vector of FIPS 180-2");
     }
 }

@@ -45,7 +45,7 @@ impl Images {
 /// Training and held-out images.
 #[derive(Debug, Clone)]
 pub struct Dataset {
-    /// `mnist` or `strokes`.
+    /// `mnist`, `strokes`, or `idx` for other files in the format of MNIST.
     pub name: &'static str,
     /// The folder, or how the images were made.
     pub origin: String,

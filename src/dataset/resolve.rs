@@ -34,13 +34,22 @@ impl FromStr for DatasetChoice {
     }
 }
 
-/// The canonical files with their SHA-256 digests.
-const FILES: [(&str, &str); 4] = [
+/// The canonical files as they are downloaded, with their SHA-256 digests.
+const DOWNLOADS: [(&str, &str); 4] = [
     ("train-images-idx3-ubyte.gz", "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
     ("train-labels-idx1-ubyte.gz", "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
     ("t10k-images-idx3-ubyte.gz", "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
     ("t10k-labels-idx1-ubyte.gz", "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
 ];
+/// The four files of a data set, by split and content, with the SHA-256 digests of MNIST unpacked.
+const FILES: [(&str, &str); 4] = [
+    ("train-images-idx3-ubyte", "b61ffb6f513fd9ff8d89824731f6b4ed7863c759c33056d701efb8412469fb04"),
+    ("train-labels-idx1-ubyte", "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
+    ("t10k-images-idx3-ubyte", "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
+    ("t10k-labels-idx1-ubyte", "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
+];
+/// Below a folder that is named: where it is itself, and where torchvision puts the files of its data sets.
+const PLACES: [&str; 6] = ["", "raw", "MNIST/raw", "FashionMNIST/raw", "KMNIST/raw", "mnist"];
 const MIRRORS: [&str; 2] =
     ["https://storage.googleapis.com/cvdf-datasets/mnist", "https://ossci-datasets.s3.amazonaws.com/mnist"];
 /// No file of the data set is larger.
@@ -57,19 +66,12 @@ pub fn load(
     if choice == DatasetChoice::Strokes {
         return Ok(drawn(seed, train_size, "built-in strokes".to_owned()));
     }
-    if let Some(found) = existing(folder)? {
-        return read(&found).map_err(bad);
-    }
-    if let Some(folder) = folder {
-        return Err(Failure::bad_input(
-            "data",
-            folder.display(),
-            "a folder with the four MNIST files, .gz or plain",
-        ));
+    if let Some(files) = existing(folder)? {
+        return read(&files).map_err(bad);
     }
     let cache = cache_folder();
     match download(&cache, &MIRRORS) {
-        Ok(()) => read(&cache).map_err(bad),
+        Ok(()) => read(&find(&cache).map_err(|missing| Failure::Run(missing.join(", ")))?).map_err(bad),
         Err(reason) if choice == DatasetChoice::Auto => Ok(drawn(
             seed,
             train_size,
@@ -85,47 +87,86 @@ pub fn load(
 
 /// The data set that needs neither a name nor a download: `$PROXFLOW_MNIST`, `data/mnist`, the cache.
 pub fn at_hand() -> Result<Option<Dataset>, Failure> {
-    let read = |folder: PathBuf| read(&folder).map_err(|error| Failure::BadInput(error.to_string()));
+    let read = |files: Files| read(&files).map_err(|error| Failure::BadInput(error.to_string()));
     existing(None)?.map(read).transpose()
 }
 
 /// The environment variable that names the data set's folder.
 const VARIABLE: &str = "PROXFLOW_MNIST";
 
-/// The first folder that holds the data set, in the order of resolution. A variable that names a folder without it is an error: the
-/// user meant something.
-fn existing(folder: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
+/// The four files, in the order of [`FILES`].
+type Files = [PathBuf; 4];
+
+/// The first folder that holds the data set, in the order of resolution. A folder that is named without it is an error that says
+/// which files it lacks: the user meant something.
+fn existing(folder: Option<&Path>) -> Result<Option<Files>, Failure> {
+    let named = |field: String, folder: &Path, or: &str| {
+        find(folder).map(Some).map_err(|missing| {
+            let value = format!("{} (lacks {})", folder.display(), missing.join(", "));
+            let allowed = format!(
+                "a folder with the four IDX files of MNIST's names, .gz or plain, or a torchvision root{or}"
+            );
+            Failure::bad_input(field, value, allowed)
+        })
+    };
     if let Some(folder) = folder {
-        return Ok(Some(folder.to_owned()).filter(|folder| holds(folder)));
+        return named("data".to_owned(), folder, "");
     }
     match std::env::var_os(VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from) {
-        Some(named) if holds(&named) => Ok(Some(named)),
-        Some(named) => Err(Failure::bad_input(
-            format!("${VARIABLE}"),
-            named.display(),
-            "a folder with the four MNIST files, .gz or plain, or unset",
-        )),
-        None => Ok([PathBuf::from("data/mnist"), cache_folder()].into_iter().find(|folder| holds(folder))),
+        Some(folder) => named(format!("${VARIABLE}"), &folder, ", or unset"),
+        None => Ok([PathBuf::from("data/mnist"), cache_folder()].iter().find_map(|folder| find(folder).ok())),
     }
 }
 
-fn holds(folder: &Path) -> bool {
-    FILES
-        .iter()
-        .all(|(name, _)| folder.join(name).exists() || folder.join(name.trim_end_matches(".gz")).exists())
+/// The four files in or below `folder`, or the names of those that its fullest place lacks.
+fn find(folder: &Path) -> Result<Files, Vec<String>> {
+    let mut fewest: Vec<String> = FILES.iter().map(|(name, _)| (*name).to_owned()).collect();
+    for place in PLACES {
+        let place = folder.join(place);
+        let found = FILES.map(|(name, _)| file(&place, name));
+        let missing: Vec<String> = FILES
+            .iter()
+            .zip(&found)
+            .filter(|(_, path)| path.is_none())
+            .map(|((name, _), _)| (*name).to_owned())
+            .collect();
+        if let [Some(a), Some(b), Some(c), Some(d)] = found {
+            return Ok([a, b, c, d]);
+        }
+        if missing.len() < fewest.len() {
+            fewest = missing;
+        }
+    }
+    Err(fewest)
+}
+
+/// `name`, also with a dot before `idx` as some programs write it, packed or plain.
+fn file(folder: &Path, name: &str) -> Option<PathBuf> {
+    let dotted = name.replace("-idx", ".idx");
+    [format!("{name}.gz"), name.to_owned(), format!("{dotted}.gz"), dotted]
+        .into_iter()
+        .map(|name| folder.join(name))
+        .find(|path| path.exists())
 }
 
 fn cache_folder() -> PathBuf {
     dirs::cache_dir().unwrap_or_else(std::env::temp_dir).join("proxflow").join("mnist")
 }
 
-fn read(folder: &Path) -> Result<Dataset, idx::IdxError> {
-    Ok(Dataset {
-        name: "mnist",
-        origin: folder.display().to_string(),
-        train: idx::read_split(folder, "train")?,
-        test: idx::read_split(folder, "t10k")?,
-    })
+/// Reads the four files; what is not MNIST itself is called `idx`, with the digest of its training images beside the folder.
+fn read(files: &Files) -> Result<Dataset, idx::IdxError> {
+    let [train_images, train_labels, test_images, test_labels] = files;
+    let train = idx::read_split(train_images, train_labels)?;
+    let test = idx::read_split(test_images, test_labels)?;
+    let digests = files.iter().map(|path| idx::digest(path)).collect::<Result<Vec<_>, _>>()?;
+    let canonical = digests.iter().zip(FILES).all(|(found, (_, digest))| found == digest);
+    let folder = train_images.parent().unwrap_or(Path::new(".")).display().to_string();
+    let (name, origin) = if canonical {
+        ("mnist", folder)
+    } else {
+        ("idx", format!("{folder}, not MNIST itself: SHA-256 of the training images {}", digests[0]))
+    };
+    Ok(Dataset { name, origin, train, test })
 }
 
 /// Held-out images of `strokes`.
@@ -146,7 +187,7 @@ fn download(folder: &Path, mirrors: &[&str]) -> Result<(), String> {
         .timeout_global(Some(Duration::from_secs(300)))
         .build()
         .into();
-    for (name, digest) in FILES {
+    for (name, digest) in DOWNLOADS {
         let mut found = Err("no mirror".to_owned());
         for mirror in mirrors {
             found = fetch(&agent, &format!("{mirror}/{name}"), digest);
@@ -204,5 +245,39 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = load(DatasetChoice::Auto, Some(folder.path()), 1, 10).unwrap_err();
         assert!(matches!(error, Failure::BadInput(_)));
+        assert!(FILES.iter().all(|(name, _)| error.to_string().contains(name)), "{error}");
+    }
+
+    fn write_files(folder: &Path, rename: impl Fn(&str) -> String) {
+        std::fs::create_dir_all(folder).unwrap();
+        for (name, _) in FILES {
+            let mut bytes = vec![0, 0, 8, if name.contains("idx3") { 3 } else { 1 }, 0, 0, 0, 1];
+            if name.contains("idx3") {
+                bytes.extend([0, 0, 0, 28, 0, 0, 0, 28]);
+                bytes.extend([7; super::super::PIXELS]);
+            } else {
+                bytes.push(3);
+            }
+            std::fs::write(folder.join(rename(name)), bytes).unwrap();
+        }
+    }
+
+    #[test]
+    fn dotted_names_and_torchvision_roots_are_read_and_a_missing_file_is_named() {
+        let load = |folder: &Path| load(DatasetChoice::Mnist, Some(folder), 1, 1);
+        for place in ["", "MNIST/raw", "FashionMNIST/raw"] {
+            for rename in [|name: &str| name.to_owned(), |name: &str| name.replace("-idx", ".idx")] {
+                let folder = tempfile::tempdir().unwrap();
+                write_files(&folder.path().join(place), rename);
+                let found = load(folder.path()).unwrap();
+                assert_eq!((found.name, found.train.labels.as_slice()), ("idx", [3].as_slice()));
+                assert!(found.origin.contains("not MNIST itself: SHA-256"), "{}", found.origin);
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        write_files(&folder.path().join("MNIST/raw"), str::to_owned);
+        std::fs::remove_file(folder.path().join("MNIST/raw/t10k-labels-idx1-ubyte")).unwrap();
+        let error = load(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("(lacks t10k-labels-idx1-ubyte)"), "{error}");
     }
 }

@@ -1,10 +1,14 @@
-//! The file: safetensors written atomically, read with every fault named.
+//! The file: written atomically, read with every fault named before anything is allocated by what the file claims.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use proxflow_reference::InvalidInput;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use proxflow_reference::checkpoint::HALF_PRECISION;
+use proxflow_reference::checkpoint::container::{Container, Part};
+use safetensors::tensor::Dtype;
 use tch::{Device, Kind, Tensor};
 
 use crate::random::place;
@@ -30,34 +34,23 @@ pub enum CheckpointError {
     },
 }
 
-/// Serialises to a temporary file in the same folder and renames it, so that a kill or a full disk loses nothing.
+/// No checkpoint is larger, in bytes.
+const LARGEST_FILE: u64 = 8 << 30;
+
+/// Serialises to a temporary file in the same folder and renames it, so that a kill or a full disk loses nothing. Equal tensors and
+/// metadata give byte-identical files.
 pub(super) fn write(
     path: &Path,
     tensors: &[(String, Tensor)],
-    metadata: HashMap<String, String>,
+    metadata: BTreeMap<String, String>,
 ) -> Result<(), CheckpointError> {
-    use std::io::Write;
     let failed = |reason: String| CheckpointError::File { path: path.to_owned(), reason };
-    let mut buffers = Vec::with_capacity(tensors.len());
+    let mut container = Container::new(BTreeMap::new(), metadata);
     for (name, tensor) in tensors {
-        if tensor.isfinite().all().int64_value(&[]) == 0 {
-            return Err(failed(format!("not written: {name} is not finite")));
-        }
-        let dtype = if tensor.kind() == Kind::Double { Dtype::F64 } else { Dtype::F32 };
-        let host = tensor.to_device(Device::Cpu).contiguous();
-        let mut bytes = vec![0_u8; host.numel() * if dtype == Dtype::F64 { 8 } else { 4 }];
-        host.f_copy_data_u8(&mut bytes, host.numel()).map_err(|error| failed(error.to_string()))?;
-        let shape: Vec<usize> = tensor.size().iter().map(|&n| n as usize).collect();
-        buffers.push((name, dtype, shape, bytes));
+        let part = part_of(name, tensor).map_err(failed)?;
+        container.tensors.insert(name.clone(), part);
     }
-    let views = buffers
-        .iter()
-        .map(|(name, dtype, shape, bytes)| {
-            Ok((name.as_str(), TensorView::new(*dtype, shape.clone(), bytes)?))
-        })
-        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
-        .map_err(|error| failed(error.to_string()))?;
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| failed(error.to_string()))?;
+    let bytes = container.serialise().map_err(|error| failed(error.to_string()))?;
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let io = |error: std::io::Error| failed(format!("cannot be written: {error}"));
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
@@ -71,58 +64,88 @@ pub(super) fn write(
     Ok(())
 }
 
+fn part_of(name: &str, tensor: &Tensor) -> Result<Part<'static>, String> {
+    if tensor.isfinite().all().int64_value(&[]) == 0 {
+        return Err(format!("not written: {name} is not finite"));
+    }
+    let (dtype, width) = if tensor.kind() == Kind::Double { (Dtype::F64, 8) } else { (Dtype::F32, 4) };
+    let host = tensor.to_device(Device::Cpu).contiguous();
+    let mut bytes = vec![0_u8; host.numel() * width];
+    host.f_copy_data_u8(&mut bytes, host.numel()).map_err(|error| error.to_string())?;
+    let shape = tensor.size().iter().map(|&n| n as usize).collect();
+    Ok(Part { dtype, shape, bytes: Cow::Owned(bytes) })
+}
+
+/// The bytes of a regular file of at most [`LARGEST_FILE`] bytes.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, CheckpointError> {
-    std::fs::read(path).map_err(|error| CheckpointError::File {
-        path: path.to_owned(),
-        reason: format!("cannot be read: {error}"),
+    let failed = |reason: String| CheckpointError::File { path: path.to_owned(), reason };
+    let io = |error: std::io::Error| failed(format!("cannot be read: {error}"));
+    let file = std::fs::File::open(path).map_err(io)?;
+    let length = file.metadata().map_err(io)?;
+    if !length.is_file() {
+        return Err(failed("cannot be read: not a regular file".to_owned()));
+    }
+    if length.len() > LARGEST_FILE {
+        return Err(failed(format!("has {} bytes, more than the {LARGEST_FILE} allowed", length.len())));
+    }
+    let mut bytes = Vec::with_capacity(length.len() as usize);
+    file.take(LARGEST_FILE).read_to_end(&mut bytes).map_err(io)?;
+    Ok(bytes)
+}
+
+pub(super) fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Container<'a>, CheckpointError> {
+    Container::parse(bytes).map_err(|source| match source.field.as_str() {
+        "checkpoint" => CheckpointError::File {
+            path: path.to_owned(),
+            reason: format!("not a whole safetensors file: {}", source.value),
+        },
+        _ => CheckpointError::Content { path: path.to_owned(), source },
     })
 }
 
-pub(super) fn parse<'a>(
-    path: &Path,
-    bytes: &'a [u8],
-) -> Result<(SafeTensors<'a>, HashMap<String, String>), CheckpointError> {
-    let failed = |error: safetensors::SafeTensorError| CheckpointError::File {
-        path: path.to_owned(),
-        reason: format!("not a whole safetensors file: {error:?}"),
-    };
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(failed)?;
-    let metadata = header.metadata().clone().unwrap_or_default();
-    Ok((SafeTensors::deserialize(bytes).map_err(failed)?, metadata))
-}
-
-/// One tensor: present, of the right shape, f32 or f64, finite.
+/// One tensor: present, of the right shape, of a real element type, finite.
 pub(super) fn take(
-    tensors: &SafeTensors<'_>,
+    container: &Container<'_>,
     name: &str,
-    shape: Option<&[i64]>,
+    shape: &[i64],
     options: (Kind, Device),
 ) -> Result<Tensor, InvalidInput> {
-    let view = tensors
-        .tensor(name)
-        .map_err(|_| InvalidInput::new(name, "missing", format!("a tensor {:?}", shape.unwrap_or(&[]))))?;
-    let found: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
-    if shape.is_some_and(|shape| shape != found) {
-        return Err(InvalidInput::new(
-            name,
-            format!("shape {found:?}"),
-            format!("shape {:?}", shape.unwrap_or(&[])),
-        ));
+    let part = container
+        .tensors
+        .get(name)
+        .ok_or_else(|| InvalidInput::new(name, "missing", format!("a tensor {shape:?}")))?;
+    let found: Vec<i64> = part.shape.iter().map(|&n| n as i64).collect();
+    if shape != found {
+        return Err(InvalidInput::new(name, format!("shape {found:?}"), format!("shape {shape:?}")));
     }
-    let kind = match view.dtype() {
+    let kind = match part.dtype {
+        Dtype::F16 => Kind::Half,
+        Dtype::BF16 => Kind::BFloat16,
         Dtype::F32 => Kind::Float,
         Dtype::F64 => Kind::Double,
-        other => return Err(InvalidInput::new(name, format!("{other:?}"), "F32 or F64")),
+        other => return Err(InvalidInput::new(name, format!("{other:?}"), "F16, BF16, F32 or F64")),
     };
-    let tensor = Tensor::f_from_data_size(view.data(), &found, kind)
+    let tensor = Tensor::f_from_data_size(&part.bytes, &found, kind)
         .map_err(|error| InvalidInput::new(name, error, "readable data"))?;
     let bad = tensor.numel() as i64 - tensor.isfinite().sum(Kind::Int64).int64_value(&[]);
     if bad > 0 {
-        return Err(InvalidInput::new(
-            name,
-            format!("{bad} values that are NaN or infinite"),
-            "finite values",
-        ));
+        let value = format!("{bad} values that are NaN or infinite");
+        return Err(InvalidInput::new(name, value, "finite values"));
     }
-    Ok(place(&tensor, options))
+    let placed = place(&tensor, options);
+    if placed.isfinite().all().int64_value(&[]) == 0 {
+        let value = format!("values beyond {:?}", options.0);
+        return Err(InvalidInput::new(name, value, "values that the computation can hold"));
+    }
+    Ok(placed)
+}
+
+/// The reader's own words with one on half precision, for the tensors of `names`.
+pub(super) fn notices(container: &Container<'_>) -> Vec<String> {
+    let half = |part: &Part<'_>| matches!(part.dtype, Dtype::F16 | Dtype::BF16);
+    let mut notices = container.notices.clone();
+    if container.tensors.values().any(half) {
+        notices.push(HALF_PRECISION.to_owned());
+    }
+    notices
 }

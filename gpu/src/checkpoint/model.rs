@@ -1,100 +1,180 @@
-//! Networks from the tensors and metadata of a checkpoint.
+//! Networks from the tensors and metadata of a checkpoint, the whole of it checked before the first use.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 
 use proxflow_reference::InvalidInput;
-use safetensors::tensor::SafeTensors;
+use proxflow_reference::checkpoint::container::{CHECKSUM, Container};
+use proxflow_reference::checkpoint::{MOST_STEPS, SOURCE_LAW, parse_source_law};
 use tch::{Device, Kind};
 
-use super::file::take;
-use super::{Architectures, Model, NETWORKS};
+use super::file::{notices, take};
+use super::{Architectures, Model, NETWORKS, SECTIONS};
 use crate::architecture::{Activation, Architecture, Features};
 use crate::flow::FlowSpecification;
 use crate::network::Network;
 
-pub(super) fn model_of(
-    tensors: &SafeTensors<'_>,
-    metadata: &HashMap<String, String>,
-    options: (Kind, Device),
-) -> Result<Model, InvalidInput> {
+/// Metadata keys that this program reads, and those that others write without a meaning for the networks.
+const KEYS: [&str; 9] =
+    ["horizon", "steps", "lambda", "lipschitz", SOURCE_LAW, "architectures", "training", CHECKSUM, "format"];
+/// Said of the published weights.
+const PROVENANCE: &str = "source";
+
+/// Reads and checks everything but training state: metadata, architectures, names and shapes of all tensors, values, checksum.
+pub(super) fn model_of(container: &Container<'_>, options: (Kind, Device)) -> Result<Model, InvalidInput> {
+    let metadata = &container.metadata;
     let number = |key: &str| -> Result<f64, InvalidInput> {
         let text = metadata.get(key).map(String::as_str).unwrap_or("missing");
         let value = text.parse().map_err(|_| InvalidInput::new(key, text, "a number > 0 in the metadata"))?;
         InvalidInput::require_positive(key, value)
     };
     let steps = number("steps")?;
-    if steps.fract() != 0.0 {
-        return Err(InvalidInput::new("steps", steps, "a whole number >= 1"));
+    if steps.fract() != 0.0 || steps > MOST_STEPS as f64 {
+        return Err(InvalidInput::new("steps", steps, format!("a whole number in 1..={MOST_STEPS}")));
     }
     let flow = FlowSpecification::new(number("horizon")?, steps as usize, number("lambda")?)?;
     let lipschitz = number("lipschitz")?;
-    let source = source_of(metadata.get("source-law").map_or("0,0.5", String::as_str))?;
-    let (potential, discriminator) = match metadata.get("architectures") {
-        Some(text) => {
-            let both: Architectures = serde_json::from_str(text).map_err(|error| {
-                InvalidInput::new("architectures", error, "the JSON that a checkpoint is saved with")
-            })?;
-            (both.potential, both.discriminator)
-        }
-        None => (infer(tensors, NETWORKS[0], true)?, infer(tensors, NETWORKS[1], false)?),
-    };
-    Ok(Model {
-        potential: network_of(tensors, NETWORKS[0], potential, options)?,
-        discriminator: network_of(tensors, NETWORKS[1], discriminator, options)?,
+    let source = metadata.get(SOURCE_LAW).map_or(Ok(PUBLISHED_SOURCE), |text| parse_source_law(text))?;
+    let architectures = architectures(container)?;
+    let mut notices = notices(container);
+    check_names(container, &architectures, &mut notices)?;
+    let model = Model {
+        potential: network_of(container, NETWORKS[0], architectures.potential, options)?,
+        discriminator: network_of(container, NETWORKS[1], architectures.discriminator, options)?,
         flow,
         lipschitz,
         source,
-    })
+        notices,
+    };
+    container.verify()?;
+    Ok(model)
 }
 
-/// `low,high` of a uniform source law.
-fn source_of(text: &str) -> Result<[f64; 2], InvalidInput> {
-    let numbers: Vec<f64> =
-        text.split(',').filter_map(|part| part.parse().ok()).filter(|n: &f64| n.is_finite()).collect();
-    match numbers.as_slice() {
-        [low, high] if low < high => Ok([*low, *high]),
-        _ => Err(InvalidInput::new("source-law", text, "low,high with low < high")),
+/// The source law of the published set-up, for files that do not say.
+const PUBLISHED_SOURCE: [f64; 2] = [0.0, 0.5];
+
+/// The description in the metadata, else what the tensor shapes tell; both networks live in one dimension.
+fn architectures(container: &Container<'_>) -> Result<Architectures, InvalidInput> {
+    let both = match container.metadata.get("architectures") {
+        Some(text) => serde_json::from_str(text).map_err(|error| {
+            InvalidInput::new("architectures", error, "the JSON that a checkpoint is saved with")
+        })?,
+        None => Architectures {
+            potential: infer(container, NETWORKS[0], true)?,
+            discriminator: infer(container, NETWORKS[1], false)?,
+        },
+    };
+    both.potential.validate()?;
+    both.discriminator.validate()?;
+    let [first, second] = [&both.potential, &both.discriminator].map(|network| network.dimension());
+    if first != second {
+        let value = format!("a network on {second} coordinates");
+        return Err(InvalidInput::new(NETWORKS[1], value, format!("{first} coordinates, as the potential")));
     }
+    Ok(both)
+}
+
+/// Every tensor under a name of ours must be one that the architectures have; other tensors and keys are passed over with a word.
+fn check_names(
+    container: &Container<'_>,
+    architectures: &Architectures,
+    notices: &mut Vec<String>,
+) -> Result<(), InvalidInput> {
+    let known: BTreeSet<String> = architectures
+        .named()
+        .iter()
+        .flat_map(|(network, architecture)| {
+            let names = architecture.parameter_shapes().into_iter().map(|(name, _)| name);
+            let names: Vec<String> = names.collect();
+            SECTIONS.iter().flat_map(move |section| {
+                names.iter().map(|name| format!("{}{name}", section.prefix(network))).collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    let ours = |name: &str| {
+        name.split('.').next().is_some_and(|head| NETWORKS.contains(&head) || head == "optimizer")
+    };
+    let (unknown, foreign): (Vec<&String>, Vec<&String>) =
+        container.tensors.keys().filter(|name| !known.contains(*name)).partition(|name| ours(name));
+    if let Some(name) = unknown.first() {
+        // The missing tensor says more than the one that stands in its place.
+        let missing = architectures.named().into_iter().find_map(|(network, architecture)| {
+            let shapes = architecture.parameter_shapes();
+            let absent = |(key, shape): (String, Vec<i64>)| {
+                let full = format!("{network}.{key}");
+                (!container.tensors.contains_key(&full)).then_some((full, shape))
+            };
+            shapes.into_iter().find_map(absent)
+        });
+        return Err(match missing {
+            Some((full, shape)) => InvalidInput::new(
+                full,
+                format!("missing, with a tensor {name} that the architecture does not have"),
+                format!("a tensor {shape:?}"),
+            ),
+            None => InvalidInput::new(name, "unknown", "the tensors of the two architectures"),
+        });
+    }
+    if !foreign.is_empty() {
+        notices.push(format!(
+            "{} tensors that are no part of the networks are not used: {} ...",
+            foreign.len(),
+            foreign[0]
+        ));
+    }
+    let unused: Vec<&str> = container
+        .metadata
+        .keys()
+        .map(String::as_str)
+        .filter(|key| !KEYS.contains(key) && *key != PROVENANCE)
+        .collect();
+    if !unused.is_empty() {
+        notices.push(format!("metadata not used: {}", unused.join(", ")));
+    }
+    Ok(())
 }
 
 fn network_of(
-    tensors: &SafeTensors<'_>,
+    container: &Container<'_>,
     name: &str,
     architecture: Architecture,
     options: (Kind, Device),
 ) -> Result<Network, InvalidInput> {
-    architecture.validate()?;
     let parameters = architecture
         .parameter_shapes()
         .iter()
-        .map(|(key, shape)| take(tensors, &format!("{name}.{key}"), Some(shape), options))
+        .map(|(key, shape)| take(container, &format!("{name}.{key}"), shape, options))
         .collect::<Result<_, _>>()?;
     Network::from_parameters(architecture, parameters)
 }
 
 /// Reads an architecture off the tensor shapes; dense layers are taken as ReLU.
-fn infer(tensors: &SafeTensors<'_>, name: &str, time: bool) -> Result<Architecture, InvalidInput> {
-    let shape = |key: String| -> Option<Vec<i64>> {
-        tensors.tensor(&key).ok().map(|view| view.shape().iter().map(|&n| n as i64).collect())
+fn infer(container: &Container<'_>, name: &str, time: bool) -> Result<Architecture, InvalidInput> {
+    let rows = |kind: &str, axes: usize| -> Result<Vec<Vec<i64>>, InvalidInput> {
+        (0..)
+            .map(|index| format!("{name}.{kind}.{index}.weight"))
+            .map_while(|key| container.tensors.get(&key).map(|part| (key, &part.shape)))
+            .map(|(key, shape)| {
+                if shape.len() != axes || shape.contains(&0) {
+                    let allowed = format!("{axes} axes, none of them empty");
+                    return Err(InvalidInput::new(key, format!("shape {shape:?}"), allowed));
+                }
+                Ok(shape.iter().map(|&n| n as i64).collect())
+            })
+            .collect()
     };
-    let rows = |kind: &str| -> Vec<i64> {
-        (0..).map_while(|index| shape(format!("{name}.{kind}.{index}.weight"))).map(|s| s[0]).collect()
-    };
-    let (channels, mut hidden) = (rows("conv"), rows("fc"));
+    let (convolutions, dense) = (rows("conv", 4)?, rows("fc", 2)?);
     let key = format!("{name}.fc.0.weight");
-    let first = shape(key.clone()).ok_or_else(|| InvalidInput::new(&key, "missing", "a tensor (out, in)"))?;
-    let features = first.get(1).copied().unwrap_or(0) - i64::from(time);
-    hidden.pop();
+    let first = dense.first().ok_or_else(|| InvalidInput::new(&key, "missing", "a tensor (out, in)"))?;
+    let features = first[1] - i64::from(time);
+    let hidden: Vec<i64> = dense[..dense.len() - 1].iter().map(|shape| shape[0]).collect();
+    let channels: Vec<i64> = convolutions.iter().map(|shape| shape[0]).collect();
     let features = match channels.last() {
         None => Features::Coordinates { dimension: features },
         Some(&last) => {
             let reduced = ((features / last) as f64).sqrt().round() as i64;
-            if reduced * reduced * last != features {
-                return Err(InvalidInput::new(
-                    &key,
-                    format!("{features} features"),
-                    format!("{last} square maps"),
-                ));
+            if reduced * reduced * last != features || channels.len() > 15 {
+                let allowed = format!("{last} square maps after at most 15 convolutions");
+                return Err(InvalidInput::new(&key, format!("{features} features"), allowed));
             }
             Features::Image { side: reduced << channels.len(), channels }
         }

@@ -3,9 +3,9 @@
 use clap::{Parser, Subcommand};
 use proxflow::command::{Failure, parse};
 
-use crate::{configuration, evaluate, sample, train};
+use crate::{configuration, evaluate, export, sample, train};
 
-/// Train the combined W1/W2 proximal flow on images (default), evaluate a checkpoint, or draw samples from it.
+/// Train the combined W1/W2 proximal flow on images (default), evaluate a checkpoint, draw samples from it or export it.
 #[derive(Parser)]
 #[command(
     version,
@@ -13,7 +13,8 @@ use crate::{configuration, evaluate, sample, train};
     allow_negative_numbers = true,
     after_help = "Examples:\n  mnist --case w1w2 --iterations 200 --out runs/first\n  mnist --out runs/first --resume --iterations 400\n  \
                   mnist evaluate --checkpoint runs/first/checkpoint.safetensors --steps 5,40,320 --samples 500 --json -\n  \
-                  mnist sample --checkpoint runs/first/checkpoint.safetensors --count 100 --steps 5 --png samples.png"
+                  mnist sample --checkpoint runs/first/checkpoint.safetensors --count 100 --steps 5 --png samples.png\n  \
+                  mnist export --checkpoint runs/first/checkpoint.safetensors --hub proxflow-mnist"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -30,6 +31,8 @@ enum Command {
     Evaluate(evaluate::Arguments),
     /// Generate images from a checkpoint.
     Sample(sample::Arguments),
+    /// Write a checkpoint for a model hub: weights, config.json, model card.
+    Export(export::Arguments),
 }
 
 /// Parses the command line and runs the chosen subcommand.
@@ -40,5 +43,6 @@ pub fn run() -> Result<(), Failure> {
         Some(Command::Train(arguments)) => train::run(*arguments),
         Some(Command::Evaluate(arguments)) => evaluate::run(arguments),
         Some(Command::Sample(arguments)) => sample::run(arguments),
+        Some(Command::Export(arguments)) => export::run(arguments),
     }
 }

@@ -1,17 +1,20 @@
 //! The configuration of a training run: options, configuration file, defaults.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use proxflow::command::Failure;
 use proxflow::run_directory::RunDirectory;
 use proxflow_gpu::configuration::Configuration;
+use proxflow_gpu::flow::SINGLE_PRECISION;
 use proxflow_gpu::objective::Case;
 use proxflow_gpu::schedule::Schedule;
+use proxflow_reference::checkpoint::MOST_STEPS;
 use proxflow_reference::{DivergenceKind, InvalidInput};
 use serde::{Deserialize, Serialize};
 
 use crate::options::{self, Common, DataArguments};
+use crate::{memory, resume};
 
 /// Options of `mnist train`.
 #[derive(Args, Clone)]
@@ -66,7 +69,7 @@ pub struct Arguments {
     /// Configuration file; options on the command line win over it
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
-    /// Iterations between rows of metrics.csv [default: 20]
+    /// Iterations between rows of metrics.csv; the last iteration always has one [default: 20]
     #[arg(long)]
     log_every: Option<u64>,
     /// Iterations between sample grids [default: 500]
@@ -128,26 +131,17 @@ fn schedule(text: &str) -> Result<Schedule, String> {
 
 /// Defaults, then `--config` (or the run's own `config.toml` with `--resume`), then the command line.
 pub fn resolve_configuration(arguments: &Arguments) -> Result<RunConfiguration, Failure> {
-    let resumed = arguments.out.as_deref().filter(|_| arguments.resume);
-    if let Some(folder) = resumed {
-        RunDirectory::open(folder)?;
-    }
-    let file = arguments.config.clone().or_else(|| resumed.map(|folder| folder.join("config.toml")));
-    let mut configuration = match file {
-        None => RunConfiguration::default(),
-        Some(path) => {
-            let text = std::fs::read_to_string(&path).map_err(|error| {
-                Failure::bad_input("config", format!("{}: {error}", path.display()), "a readable file")
-            })?;
-            toml::from_str(&text).map_err(|error| {
-                let line = error.message().to_owned();
-                Failure::bad_input(
-                    "config",
-                    format!("{}: {line}", path.display()),
-                    "the keys of a run's config.toml",
-                )
-            })?
+    let own = match arguments.out.as_deref().filter(|_| arguments.resume) {
+        Some(folder) => {
+            RunDirectory::require_run(folder)?;
+            Some(read(&folder.join("config.toml"))?)
         }
+        None => None,
+    };
+    let mut configuration = match (&arguments.config, &own) {
+        (Some(path), _) => read(path)?,
+        (None, Some(own)) => own.clone(),
+        (None, None) => RunConfiguration::default(),
     };
     let given = arguments.clone();
     let training = &mut configuration.training;
@@ -171,15 +165,57 @@ pub fn resolve_configuration(arguments: &Arguments) -> Result<RunConfiguration, 
     configuration.data = given.data.data.or(configuration.data);
     configuration.threads = given.common.threads.or(configuration.threads);
     configuration.stop_hj = given.stop_hj.or(configuration.stop_hj);
-    configuration.training.validate()?;
-    if configuration.train_size == 0 {
-        return Err(Failure::bad_input("train-size", 0, ">= 1"));
-    }
-    if let Some(threshold) = configuration.stop_hj {
-        InvalidInput::require_positive("stop-hj", threshold)?;
+    check(&configuration)?;
+    if let Some(own) = own {
+        resume::require_same_run(&mut configuration, &own)?;
     }
     Ok(configuration)
 }
+
+fn read(path: &Path) -> Result<RunConfiguration, Failure> {
+    let bad = |what: &dyn std::fmt::Display, allowed| {
+        Failure::bad_input("config", format!("{}: {what}", path.display()), allowed)
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| bad(&error, "a readable file"))?;
+    toml::from_str(&text).map_err(|error| bad(&error.message(), "the keys of a run's config.toml"))
+}
+
+/// Every range, before any work and any allocation.
+fn check(configuration: &RunConfiguration) -> Result<(), Failure> {
+    let training = &configuration.training;
+    training.validate()?;
+    if let Some(threshold) = configuration.stop_hj {
+        InvalidInput::require_positive("stop-hj", threshold)?;
+    }
+    let numbers = [
+        ("lipschitz", training.lipschitz),
+        ("penalty-weight", training.penalty_weight),
+        ("source", training.source[0].abs().max(*SINGLE_PRECISION.start())),
+        ("source", training.source[1].abs().max(*SINGLE_PRECISION.start())),
+    ];
+    for (field, value) in numbers {
+        if !SINGLE_PRECISION.contains(&value) {
+            let allowed = format!("{:e} to {:e}", SINGLE_PRECISION.start(), SINGLE_PRECISION.end());
+            return Err(Failure::bad_input(field, value, allowed));
+        }
+    }
+    for (field, value, most) in [
+        ("iterations", configuration.iterations, MOST_ITERATIONS),
+        ("steps", training.steps as u64, MOST_STEPS as u64),
+    ] {
+        if value > most {
+            return Err(Failure::bad_input(field, value, format!("at most {most}")));
+        }
+    }
+    if configuration.train_size == 0 {
+        return Err(Failure::bad_input("train-size", 0, ">= 1"));
+    }
+    memory::require("train-size", configuration.train_size, memory::IMAGE)?;
+    memory::require_batch(training)
+}
+
+/// A run of this length ends in no lifetime.
+const MOST_ITERATIONS: u64 = 1_000_000_000;
 
 fn set<T>(field: &mut T, given: Option<T>) {
     if let Some(value) = given {

@@ -11,12 +11,13 @@ use proxflow_gpu::flow;
 use proxflow_gpu::indicators::{self, Estimate, FlowIndicators};
 use proxflow_gpu::random::{Stream, StreamLabel, place};
 use proxflow_reference::ProximalParameters;
+use proxflow_reference::checkpoint::MOST_STEPS;
 use serde_json::{Map, Value, json};
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 
-use crate::convert::{bad_checkpoint, tensor_of};
-use crate::exact;
+use crate::convert::{load_model, tensor_of};
 use crate::options::{Common, DataArguments, prepare_device};
+use crate::{exact, memory, neighbours};
 
 /// Options of `mnist evaluate`.
 #[derive(Args, Clone)]
@@ -33,10 +34,11 @@ pub struct Arguments {
     /// Source samples
     #[arg(long, default_value_t = 500)]
     samples: usize,
-    /// Also compute the exact divergence of the generated samples to the training set and W1 to held-out digits
+    /// Also certify the divergence of generated and of held-out digits to the training digits, W1 to held-out digits, and the distance
+    /// to the optimum
     #[arg(long)]
     exact: bool,
-    /// Size of the random training subset for --exact
+    /// Size of the random training subset that --exact and the nearest digits are taken from
     #[arg(long, default_value_t = 6000)]
     train_size: usize,
     /// Arithmetic of the indicators
@@ -68,7 +70,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         return Err(Failure::bad_input("precision", "f64 on mps", "f32, or --device cpu"));
     }
     let kind = if arguments.precision == Precision::F64 { Kind::Double } else { Kind::Float };
-    let model = Model::load(&arguments.checkpoint, (kind, device)).map_err(bad_checkpoint)?;
+    let model = load_model(&arguments.checkpoint, (kind, device))?;
     let dataset = dataset(&arguments)?;
     let dimension = model.potential.architecture().dimension();
     let mut stream = Stream::new(arguments.seed, StreamLabel::Evaluation);
@@ -76,12 +78,16 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let x0 = place(&stream.uniform(arguments.samples as i64, dimension, low, high), (kind, device));
 
     let finest = arguments.steps.iter().copied().max().unwrap_or(model.flow.steps);
-    let reference = flow::endpoint(&model.potential, &x0, model.flow.with_steps(finest));
+    let reference = flow::finite_endpoint(&model.potential, &x0, model.flow.with_steps(finest));
+    let broken = reference
+        .as_ref()
+        .err()
+        .map(|step| format!("the flow of {finest} steps is not finite at step {step}: the weights overflow"));
     let found: Vec<FlowIndicators> = arguments
         .steps
         .iter()
         .map(|&steps| {
-            let reference = (steps != finest).then_some(&reference);
+            let reference = reference.as_ref().ok().filter(|_| steps != finest);
             indicators::evaluate(
                 &model.potential,
                 &model.discriminator,
@@ -91,10 +97,20 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             )
         })
         .collect();
+    if let Some(reason) = broken.or_else(|| overflow(&found, &model)) {
+        if let Some(target) = &arguments.common.json {
+            write_json(
+                target,
+                &json!({ "status": "failed", "reason": reason, "checkpoint": arguments.checkpoint, "commit": COMMIT }),
+            )?;
+        }
+        return Err(Failure::Run(format!("{}: {reason}", arguments.checkpoint.display())));
+    }
     // The step size the model was trained with, when it was asked for.
     let own = found.iter().find(|entry| entry.steps == model.flow.steps).unwrap_or(&found[0]);
 
     let mut report = Map::new();
+    report.insert("status".to_owned(), json!("done"));
     report.insert("steps".to_owned(), json!(found));
     insert(&mut report, "terminal_residual", own.terminal_residual);
     insert(&mut report, "critic_slope_mean", own.critic_slope);
@@ -116,6 +132,12 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             insert(&mut report, &format!("{name}_mean"), mean);
             report.insert(format!("{name}_max"), json!(max));
         }
+    }
+    if let Some(dataset) = &dataset {
+        let subset = [arguments.train_size as u64, arguments.seed];
+        let (potential, flow) = (&model.potential, model.flow);
+        let found = neighbours::compare(&x0, &own.endpoints, potential, flow, dataset, subset)?;
+        report.insert("nearest_digits".to_owned(), found);
     }
     if let (true, Some(dataset)) = (arguments.exact, &dataset) {
         let generated = exact::Generated {
@@ -147,11 +169,11 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 fn check(arguments: &Arguments) -> Result<(), Failure> {
-    if arguments.steps.is_empty() || arguments.steps.contains(&0) {
+    if let Some(steps) = arguments.steps.iter().find(|steps| !(1..=MOST_STEPS).contains(steps)) {
         return Err(Failure::bad_input(
             "steps",
-            format!("{:?}", arguments.steps),
-            "numbers >= 1, separated by commas",
+            steps,
+            format!("numbers in 1..={MOST_STEPS}, separated by commas"),
         ));
     }
     if arguments.samples < 2 {
@@ -160,10 +182,30 @@ fn check(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.train_size == 0 {
         return Err(Failure::bad_input("train-size", 0, ">= 1"));
     }
+    memory::require("samples", arguments.samples, memory::SAMPLE)?;
+    memory::require("train-size", arguments.train_size, memory::IMAGE)?;
+    if arguments.exact {
+        // The matrix of costs between samples and training images, in double precision, with its work space.
+        memory::require("train-size", arguments.train_size, 32 * arguments.samples as u64)?;
+    }
     Ok(())
 }
 
-/// With `--exact` a data set is needed; without, one that is at hand is used for the Lipschitz check.
+/// What is not finite of a flow and its networks at the ends; such a flow has no indicators. Values are looked at and not slopes
+/// alone: where a piecewise linear network overflows its slopes are a finite zero.
+pub fn overflow(found: &[FlowIndicators], model: &Model) -> Option<String> {
+    let finite = |tensor: &Tensor| tensor.isfinite().all().int64_value(&[]) != 0;
+    found.iter().find_map(|entry| {
+        let end = &entry.endpoints;
+        let values = [model.potential.value(end, model.flow.horizon), model.discriminator.value(end, 0.0)];
+        let numbers = [entry.kinetic_energy.mean, entry.hj_residual.mean, entry.critic_slope_max];
+        let sound =
+            finite(end) && values.iter().all(finite) && numbers.iter().all(|number| number.is_finite());
+        (!sound).then(|| format!("the flow of {} steps is not finite: the weights overflow", entry.steps))
+    })
+}
+
+/// With `--exact` a data set is needed; without, one that is at hand is used for the Lipschitz check and the nearest digits.
 fn dataset(arguments: &Arguments) -> Result<Option<Dataset>, Failure> {
     let choice = arguments.data.dataset.as_deref().unwrap_or("auto").parse()?;
     let folder = arguments.data.data.as_deref();
@@ -204,7 +246,9 @@ fn print_table(found: &[FlowIndicators], report: &Map<String, Value>) {
         found.iter().for_each(|entry| print!("{:>24}", value(entry)));
         println!();
     }
-    if let Some(exact) = report.get("exact") {
-        println!("exact: {exact:#}");
+    for name in ["nearest_digits", "exact"] {
+        if let Some(found) = report.get(name) {
+            println!("{name}: {found:#}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! `mnist`: trains the combined W1/W2 proximal flow on images, evaluates checkpoints, draws samples.
+//! `mnist`: trains the combined W1/W2 proximal flow on images, evaluates checkpoints, draws samples, exports.
 
 #[cfg(feature = "torch")]
 mod cli;
@@ -11,9 +11,17 @@ mod evaluate;
 #[cfg(feature = "torch")]
 mod exact;
 #[cfg(feature = "torch")]
+mod export;
+#[cfg(feature = "torch")]
 mod measure;
 #[cfg(feature = "torch")]
+mod memory;
+#[cfg(feature = "torch")]
+mod neighbours;
+#[cfg(feature = "torch")]
 mod options;
+#[cfg(feature = "torch")]
+mod resume;
 #[cfg(feature = "torch")]
 mod sample;
 #[cfg(feature = "torch")]

@@ -27,7 +27,7 @@ pub struct DataArguments {
     /// Data set: auto (MNIST, else strokes), mnist, strokes
     #[arg(long, value_name = "NAME")]
     pub dataset: Option<String>,
-    /// Folder with the four MNIST files, .gz or plain [default: $PROXFLOW_MNIST, data/mnist, the cache, a download]
+    /// Folder with the four files of MNIST or of a data set in its format, .gz or plain, or a torchvision root [default: $PROXFLOW_MNIST, data/mnist, the cache, a download]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 }

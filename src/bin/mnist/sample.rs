@@ -7,15 +7,16 @@ use ndarray::Array2;
 use proxflow::array;
 use proxflow::command::{COMMIT, Failure, write_json};
 use proxflow::picture;
-use proxflow_gpu::checkpoint::Model;
 use proxflow_gpu::device::{DeviceChoice, device_name, keep_freed_memory};
 use proxflow_gpu::flow;
 use proxflow_gpu::indicators::to_host;
 use proxflow_gpu::random::{Stream, StreamLabel, place};
+use proxflow_reference::checkpoint::MOST_STEPS;
 use serde_json::json;
 use tch::Kind;
 
-use crate::convert::bad_checkpoint;
+use crate::convert::load_model;
+use crate::memory;
 use crate::options::{Common, prepare_device};
 
 /// Options of `mnist sample`.
@@ -57,14 +58,18 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     if arguments.png.is_none() && arguments.npy.is_none() {
         return Err(Failure::bad_input("output", "none", "--png FILE, --npy FILE or both"));
     }
+    memory::require("count", arguments.count, memory::IMAGE)?;
+    let most = MOST_STEPS;
+    if let Some(steps) = arguments.steps
+        && !(1..=most).contains(&steps)
+    {
+        return Err(Failure::bad_input("steps", steps, format!("1..={most}")));
+    }
     let device =
         prepare_device(arguments.common.device.unwrap_or(DeviceChoice::Auto), arguments.common.threads)?;
     keep_freed_memory();
-    let model = Model::load(&arguments.checkpoint, (Kind::Float, device)).map_err(bad_checkpoint)?;
+    let model = load_model(&arguments.checkpoint, (Kind::Float, device))?;
     let steps = arguments.steps.unwrap_or(model.flow.steps);
-    if steps == 0 {
-        return Err(Failure::bad_input("steps", 0, ">= 1"));
-    }
     let dimension = model.potential.architecture().dimension();
     let mut stream = Stream::new(arguments.seed, StreamLabel::Evaluation);
     let [low, high] = model.source;
@@ -72,8 +77,10 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     for mut rows in images.axis_chunks_iter_mut(ndarray::Axis(0), 1000) {
         let count = rows.nrows();
         let x0 = place(&stream.uniform(count as i64, dimension, low, high), (Kind::Float, device));
-        let end = to_host(&flow::endpoint(&model.potential, &x0, model.flow.with_steps(steps)));
-        rows.iter_mut().zip(end).for_each(|(pixel, value)| *pixel = value);
+        match flow::finite_endpoint(&model.potential, &x0, model.flow.with_steps(steps)) {
+            Ok(end) => rows.iter_mut().zip(to_host(&end)).for_each(|(pixel, value)| *pixel = value),
+            Err(step) => return failed(&arguments, steps, step),
+        }
     }
     if let Some(path) = &arguments.npy {
         array::write_array(path, &images.mapv(f64::from))?;
@@ -88,9 +95,22 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     match &arguments.common.json {
         Some(target) => write_json(
             target,
-            &json!({ "checkpoint": arguments.checkpoint, "count": arguments.count, "steps": steps, "seed": arguments.seed,
+            &json!({ "status": "done", "checkpoint": arguments.checkpoint, "count": arguments.count, "steps": steps, "seed": arguments.seed,
                 "png": arguments.png, "npy": arguments.npy, "device": device_name(device), "commit": COMMIT }),
         ),
         None => Ok(()),
     }
+}
+
+/// A flow that is not finite writes nothing but its status.
+fn failed(arguments: &Arguments, steps: usize, step: usize) -> Result<(), Failure> {
+    let reason = format!("the flow is not finite at step {step} of {steps}: the weights overflow");
+    if let Some(target) = &arguments.common.json {
+        let checkpoint = &arguments.checkpoint;
+        write_json(
+            target,
+            &json!({ "status": "failed", "reason": reason, "checkpoint": checkpoint, "steps": steps }),
+        )?;
+    }
+    Err(Failure::Run(format!("{}: {reason}; nothing is written", arguments.checkpoint.display())))
 }

@@ -11,16 +11,17 @@ use proxflow::dataset::{Dataset, resolve};
 use proxflow::run_directory::RunDirectory;
 use proxflow::{curves, picture};
 use proxflow_gpu::architecture::Architecture;
+use proxflow_gpu::checkpoint::CheckpointError;
 use proxflow_gpu::device::{DeviceChoice, device_name};
 use proxflow_gpu::train::{NonFinite, Source, StepRecord, Trainer};
 use proxflow_gpu::{device, flow};
 use serde::Serialize;
-use tch::Kind;
+use tch::{Device, Kind, Tensor};
 
 use crate::configuration::{Arguments, RunConfiguration, resolve_configuration};
 use crate::convert::{bad_checkpoint, tensor_of};
 use crate::measure::{self, Evaluation};
-use crate::options;
+use crate::{options, resume};
 
 /// Why a run ended.
 #[derive(Debug, Clone, Serialize)]
@@ -58,7 +59,7 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Trains, and leaves everything in the run directory.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
-    let configuration = resolve_configuration(&arguments)?;
+    let mut configuration = resolve_configuration(&arguments)?;
     let choice: DeviceChoice = configuration.device.parse()?;
     let device = options::prepare_device(choice, configuration.threads)?;
     device::keep_freed_memory();
@@ -81,43 +82,28 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         let allowed = format!("1..={}", dataset.train.labels.len());
         return Err(Failure::bad_input("train-size", configuration.train_size, allowed));
     }
+    // What `auto` came to: a resumed run must not end up with other data.
+    let choice = if dataset.name == "strokes" { "strokes" } else { "mnist" };
+    choice.clone_into(&mut configuration.dataset);
     let images = dataset.train.training_subset(configuration.train_size, seed);
     let data = tensor_of(&images)?;
-    let options = (Kind::Float, device);
-
-    let (directory, trainer) = if let (true, Some(folder)) = (arguments.resume, &arguments.out) {
-        let directory = RunDirectory::open(folder)?;
-        let trainer = Trainer::resume(&directory.checkpoint(), &data, Source::Uniform, options)
-            .map_err(bad_checkpoint)?;
-        if trainer.configuration != configuration.training {
-            let allowed = "the options the run was started with";
-            return Err(Failure::bad_input(
-                "resume",
-                "other training options than the checkpoint's",
-                allowed,
-            ));
-        }
-        directory.rewind_metrics(trainer.iteration)?;
-        (directory, trainer)
-    } else {
-        let base =
-            PathBuf::from("runs").join(format!("mnist-{}-seed{seed}", configuration.training.case.name()));
-        let folder = arguments.out.clone().unwrap_or_else(|| RunDirectory::unused(&base));
-        let directory = RunDirectory::create(&folder)?;
-        let networks = (Architecture::mnist_potential(), Architecture::mnist_discriminator());
-        let training = configuration.training.clone();
-        (directory, Trainer::new(training, networks.0, networks.1, &data, Source::Uniform, options)?)
-    };
+    let (directory, trainer) = prepare(&arguments, &configuration, &dataset, &data, (Kind::Float, device))?;
+    directory.notices.iter().for_each(|notice| eprintln!("note: {notice}"));
     let text = toml::to_string(&configuration).map_err(|error| Failure::Run(error.to_string()))?;
-    write_atomically(&directory.configuration(), text.as_bytes())?;
+    directory.write_configuration(&text)?;
     eprintln!("run: {}", directory.folder().display());
-    let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst));
+    let _ = ctrlc::set_handler(|| {
+        // The second signal does not wait for the end of the step; the last checkpoint is whole.
+        if INTERRUPTED.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+    });
 
     let evaluation = Evaluation::new(&trainer);
     let start = Instant::now();
     let first = trainer.iteration;
     let (trainer, outcome) = train(trainer, &configuration, &directory, &dataset, &evaluation);
-    let stop_reason = outcome?;
+    let (stop_reason, indicators) = outcome?;
     let seconds = start.elapsed().as_secs_f64();
     let made = trainer.iteration.saturating_sub(first);
 
@@ -145,7 +131,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         seconds,
         seconds_per_iteration: if made > 0 { seconds / made as f64 } else { 0.0 },
         peak_memory_mib: measure::peak_memory_mib(),
-        indicators: finite.then(|| evaluation.measure(&trainer, None)),
+        indicators,
     };
     let text = serde_json::to_string_pretty(&report).map_err(|error| Failure::Run(error.to_string()))? + "\n";
     write_atomically(&directory.report(), text.as_bytes())?;
@@ -167,6 +153,49 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
+/// The run's folder, held by this process, with the trainer where its checkpoint stands or at the start.
+fn prepare(
+    arguments: &Arguments,
+    configuration: &RunConfiguration,
+    dataset: &Dataset,
+    data: &Tensor,
+    options: (Kind, Device),
+) -> Result<(RunDirectory, Trainer), Failure> {
+    let fresh = || -> Result<Trainer, Failure> {
+        let networks = (Architecture::mnist_potential(), Architecture::mnist_discriminator());
+        let training = configuration.training.clone();
+        Ok(Trainer::new(training, networks.0, networks.1, data, Source::Uniform, options)?)
+    };
+    let mut directory = match (arguments.resume, &arguments.out) {
+        (true, Some(folder)) => RunDirectory::open(folder)?,
+        (_, Some(folder)) => RunDirectory::create(folder)?,
+        (_, None) => {
+            let training = &configuration.training;
+            let name = format!("mnist-{}-seed{}", training.case.name(), training.seed);
+            RunDirectory::create(&RunDirectory::unused(&PathBuf::from("runs").join(name)))?
+        }
+    };
+    let trainer = if arguments.resume && directory.checkpoint().exists() {
+        let resumed = Trainer::resume(&directory.checkpoint(), data, Source::Uniform, options);
+        let trainer = resumed.map_err(|error| match error {
+            CheckpointError::Content { source, .. } if source.field == "data" => {
+                let value = format!("{}: {}", dataset.origin, source.value);
+                Failure::bad_input("--resume with --data", value, source.allowed)
+            }
+            other => bad_checkpoint(other),
+        })?;
+        resume::require_same_training(&configuration.training, &trainer.configuration)?;
+        trainer
+    } else {
+        if arguments.resume {
+            directory.notices.push("the run has no checkpoint yet and starts anew".to_owned());
+        }
+        fresh()?
+    };
+    directory.mend(trainer.iteration, measure::Row::NAMES)?;
+    Ok((directory, trainer))
+}
+
 /// The loop: one outer step of Algorithm 1 at a time, with what is measured, drawn and saved on the way.
 fn train(
     mut trainer: Trainer,
@@ -174,32 +203,44 @@ fn train(
     directory: &RunDirectory,
     dataset: &Dataset,
     evaluation: &Evaluation,
-) -> (Trainer, Result<StopReason, Failure>) {
+) -> (Trainer, Result<(StopReason, Option<measure::Row>), Failure>) {
     let bar = progress_bar(configuration.iterations, trainer.iteration);
     let due = |every: u64, iteration: u64| every > 0 && iteration.is_multiple_of(every);
-    let mut body = || -> Result<StopReason, Failure> {
+    let log = |trainer: &Trainer, record: Option<StepRecord>| -> Result<measure::Row, Failure> {
+        let row = evaluation.measure(trainer, record);
+        directory.append_metrics(measure::Row::NAMES, &row.values())?;
+        Ok(row)
+    };
+    let mut body = || -> Result<(StopReason, Option<measure::Row>), Failure> {
         if trainer.iteration == 0 {
             trainer.save(&directory.checkpoint()).map_err(bad_checkpoint)?;
         }
+        let mut last: Option<StepRecord> = None;
+        let mut row = None;
+        let mut reason = StopReason::IterationsReached;
         while trainer.iteration < configuration.iterations {
             if INTERRUPTED.load(Ordering::SeqCst) {
-                return Ok(StopReason::Interrupted);
+                reason = StopReason::Interrupted;
+                break;
             }
+            directory.beat();
             let record: StepRecord = match trainer.step() {
                 Ok(record) => record,
                 Err(NonFinite { iteration, term, .. }) => {
-                    return Ok(StopReason::NonFinite { term: term.to_owned(), iteration });
+                    return Ok((StopReason::NonFinite { term: term.to_owned(), iteration }, None));
                 }
             };
+            (last, row) = (Some(record), None);
             bar.inc(1);
             if due(configuration.log_every, trainer.iteration) {
-                let row = evaluation.measure(&trainer, Some(record));
-                directory.append_metrics(measure::Row::NAMES, &row.values())?;
-                bar.set_message(row.summary());
+                let logged = log(&trainer, last)?;
+                bar.set_message(logged.summary());
+                row = Some(logged);
                 if let Some(threshold) = configuration.stop_hj
-                    && row.hj_residual_gauged < threshold
+                    && logged.hj_residual_gauged < threshold
                 {
-                    return Ok(StopReason::GaugedResidualBelow { threshold });
+                    reason = StopReason::GaugedResidualBelow { threshold };
+                    break;
                 }
             }
             if due(configuration.sample_every, trainer.iteration) {
@@ -209,7 +250,12 @@ fn train(
                 trainer.save(&directory.checkpoint()).map_err(bad_checkpoint)?;
             }
         }
-        Ok(StopReason::IterationsReached)
+        // The last iteration has its row, however short the run.
+        if row.is_none() {
+            let logged = directory.last_logged() == Some(trainer.iteration);
+            row = Some(if logged { evaluation.measure(&trainer, last) } else { log(&trainer, last)? });
+        }
+        Ok((reason, row))
     };
     let outcome = body();
     bar.finish_and_clear();
@@ -237,7 +283,11 @@ fn write_samples(
 
 fn caption(trainer: &Trainer, dataset: &Dataset) -> String {
     let configuration = &trainer.configuration;
-    let source = if dataset.name == "strokes" { "built-in strokes (not MNIST)" } else { dataset.name };
+    let source = match dataset.name {
+        "strokes" => "built-in strokes (not MNIST)",
+        "idx" => "images in the format of MNIST (not MNIST)",
+        name => name,
+    };
     format!(
         "{} on {source}, f = {}, N = {}, seed {}, iteration {}, commit {COMMIT}",
         configuration.case.name(),

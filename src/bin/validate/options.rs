@@ -44,14 +44,15 @@ pub struct Arguments {
     /// Data points (m, d): .npy, .npz or .npz:NAME.
     #[arg(long)]
     pub data: Option<ArrayPath>,
-    /// Starting points of a checkpoint's flow: uniform:LOW,HIGH or normal or a .npy file (n, d).
-    #[arg(long, default_value = "uniform:0,0.5")]
+    /// Starting points of a checkpoint's flow: own (the law that the checkpoint states, uniform:0,0.5 where it states none),
+    /// uniform:LOW,HIGH or normal or a .npy file (n, d).
+    #[arg(long, default_value = "own")]
     pub source: String,
     /// Samples drawn from the source.
     #[arg(long, default_value_t = 100)]
     pub samples: usize,
-    /// Numbers of Euler steps for a checkpoint, increasing.
-    #[arg(long, value_delimiter = ',', default_value = "5,40")]
+    /// Numbers of Euler steps for a checkpoint, increasing [default: its own number and 8 times it, 5,40 where it states none]
+    #[arg(long, value_delimiter = ',')]
     pub steps: Vec<usize>,
     /// Kinetic weight; a checkpoint's own value otherwise.
     #[arg(long)]

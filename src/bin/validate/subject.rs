@@ -62,13 +62,30 @@ fn from_checkpoint(arguments: &Arguments, path: &Path) -> Result<Subject, Failur
     let has_critic = checkpoint.arrays.keys().any(|name| name.starts_with("discriminator."));
     let discriminator =
         has_critic.then(|| Network::from_checkpoint(&checkpoint, "discriminator", false)).transpose()?;
-    let start = starting_points(arguments, potential.dimension())?;
+    let (ours, theirs) = (potential.dimension(), discriminator.as_ref().map(Network::dimension));
+    if let Some(theirs) = theirs.filter(|&theirs| theirs != ours) {
+        let allowed = format!("{ours} coordinates, as the potential");
+        return Err(Failure::bad_input(
+            "discriminator",
+            format!("a network on {theirs} coordinates"),
+            allowed,
+        ));
+    }
+    let law = checkpoint.source_law()?.unwrap_or([0.0, 0.5]);
+    let start = starting_points(arguments, law, ours)?;
+    let own = checkpoint.steps()?.unwrap_or(5);
+    let steps = if arguments.steps.is_empty() { vec![own, 8 * own] } else { arguments.steps.clone() };
+    checkpoint.notices.iter().for_each(|notice| eprintln!("note: {notice}"));
     let networks = Networks { potential, discriminator };
-    Ok(Subject::from_networks(file_name(path), networks, start.view(), &arguments.steps, parameters)?)
+    Ok(Subject::from_networks(file_name(path), networks, start.view(), &steps, parameters)?)
 }
 
-fn starting_points(arguments: &Arguments, dimension: usize) -> Result<Array2<f64>, Failure> {
-    let allowed = "uniform:LOW,HIGH or normal or a .npy file (n, d)";
+fn starting_points(
+    arguments: &Arguments,
+    [low, high]: [f64; 2],
+    dimension: usize,
+) -> Result<Array2<f64>, Failure> {
+    let allowed = "own or uniform:LOW,HIGH or normal or a .npy file (n, d)";
     let mut generator = Setting { seed: arguments.seed, ..Setting::default() }.stream("noise");
     if arguments.samples == 0 {
         return Err(Failure::bad_input("--samples", 0, ">= 1"));
@@ -86,6 +103,8 @@ fn starting_points(arguments: &Arguments, dimension: usize) -> Result<Array2<f64
     let shape = (arguments.samples, dimension);
     let points = if arguments.source == "normal" {
         Array2::from_shape_simple_fn(shape, || StandardNormal.sample(&mut generator))
+    } else if arguments.source == "own" {
+        Array2::from_shape_simple_fn(shape, || low + (high - low) * generator.random::<f64>())
     } else if let Some(range) = arguments.source.strip_prefix("uniform:") {
         let ends: Result<Vec<f64>, _> = range.split(',').map(str::parse).collect();
         let (low, high) = match ends.as_deref() {
@@ -161,7 +180,9 @@ pub fn parameters(arguments: &Arguments, subject: &Subject) -> Vec<(String, Stri
     let shape = subject.paths[0].positions.shape();
     let mut rows = vec![("samples, dimension".to_owned(), format!("{}, {}", shape[1], shape[2]))];
     if subject.networks.is_some() {
-        rows.push(("source".into(), arguments.source.clone()));
+        let own = arguments.source == "own";
+        let law = if own { "the law that the checkpoint states" } else { &arguments.source };
+        rows.push(("source".into(), law.to_owned()));
     }
     if let Some(ProximalParameters { lipschitz, lambda, horizon }) = subject.parameters {
         rows.push(("L, lambda, T".into(), format!("{lipschitz}, {lambda}, {horizon}")));

@@ -1,0 +1,128 @@
+//! `metrics.csv`: one row of numbers per measured iteration, the iteration first.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::command::{Failure, write_atomically};
+
+/// The table at a path.
+pub(super) struct Metrics {
+    path: PathBuf,
+}
+
+impl Metrics {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Appends one row, writing the header first when the file is new or empty.
+    pub(super) fn append(&self, names: &[&str], values: &[f64]) -> Result<(), Failure> {
+        use std::io::Write;
+        let failed = |error: std::io::Error| {
+            Failure::bad_input(self.path.display(), error, "a writable file with free space")
+        };
+        let mut file = fs::OpenOptions::new().create(true).append(true).open(&self.path).map_err(failed)?;
+        let empty = file.metadata().map_err(failed)?.len() == 0;
+        let mut text = if empty { names.join(",") + "\n" } else { String::new() };
+        let cells: Vec<String> = values.iter().map(|value| format!("{value}")).collect();
+        text += &(cells.join(",") + "\n");
+        file.write_all(text.as_bytes()).map_err(failed)
+    }
+
+    /// The iteration of the last row.
+    pub(super) fn last_iteration(&self) -> Option<u64> {
+        let text = fs::read_to_string(&self.path).ok()?;
+        text.lines().last().and_then(cells).map(|values| values[0] as u64)
+    }
+
+    /// Keeps the whole rows up to `iteration` in increasing order; says what was dropped. A table with other columns is put aside.
+    pub(super) fn mend(&self, iteration: u64, names: &[&str]) -> Result<Option<String>, Failure> {
+        let Ok(bytes) = fs::read(&self.path) else { return Ok(None) };
+        let text = String::from_utf8_lossy(&bytes);
+        let header = names.join(",");
+        let mut lines = text.split_inclusive('\n');
+        let first = lines.next().unwrap_or("");
+        if first.trim_end() != header && !header.starts_with(first) {
+            let aside = self.path.with_file_name(format!("metrics-until-{iteration}.csv"));
+            fs::rename(&self.path, &aside)
+                .map_err(|error| Failure::bad_input(aside.display(), error, "a writable file"))?;
+            return Ok(Some(format!("metrics.csv has other columns and is kept as {}", aside.display())));
+        }
+        let (mut kept, mut last) = (header + "\n", None);
+        let (mut cut, mut beyond) = (0, 0);
+        for line in lines {
+            match cells(line).filter(|values| line.ends_with('\n') && values.len() == names.len()) {
+                Some(values) if values[0] > iteration as f64 || Some(values[0]) <= last => beyond += 1,
+                Some(values) => {
+                    last = Some(values[0]);
+                    kept += line;
+                }
+                None => cut += 1,
+            }
+        }
+        if kept.as_bytes() == bytes {
+            return Ok(None);
+        }
+        write_atomically(&self.path, kept.as_bytes())?;
+        Ok(Some(format!(
+            "metrics.csv is brought back to iteration {iteration} of the checkpoint: {beyond} rows beyond it and {cut} damaged ones dropped"
+        )))
+    }
+}
+
+/// The numbers of a row, when all its cells are numbers.
+fn cells(line: &str) -> Option<Vec<f64>> {
+    line.trim_end().split(',').map(|cell| cell.parse().ok()).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const NAMES: [&str; 2] = ["iteration", "loss"];
+
+    fn table() -> (tempfile::TempDir, Metrics) {
+        let folder = tempfile::tempdir().unwrap();
+        let metrics = Metrics::new(folder.path().join("metrics.csv"));
+        for iteration in [0.0, 20.0, 40.0] {
+            metrics.append(&NAMES, &[iteration, 0.5]).unwrap();
+        }
+        (folder, metrics)
+    }
+
+    #[test]
+    fn metrics_are_brought_back_to_the_checkpoint() {
+        let (_folder, metrics) = table();
+        let notice = metrics.mend(20, &NAMES).unwrap().unwrap();
+        assert!(notice.contains("1 rows beyond"), "{notice}");
+        assert_eq!(fs::read_to_string(&metrics.path).unwrap(), "iteration,loss\n0,0.5\n20,0.5\n");
+        assert_eq!(metrics.mend(20, &NAMES).unwrap(), None);
+        assert_eq!(metrics.last_iteration(), Some(20));
+    }
+
+    #[test]
+    fn a_table_cut_anywhere_is_mended_and_continued() {
+        let (_folder, metrics) = table();
+        let whole = fs::read(&metrics.path).unwrap();
+        for end in 0..whole.len() {
+            fs::write(&metrics.path, &whole[..end]).unwrap();
+            metrics.mend(40, &NAMES).unwrap();
+            metrics.append(&NAMES, &[60.0, 0.25]).unwrap();
+            let text = fs::read_to_string(&metrics.path).unwrap();
+            assert!(text.starts_with("iteration,loss\n") && text.ends_with("\n60,0.25\n"), "{end}: {text}");
+            let rows: Vec<_> = text.lines().skip(1).map(|line| cells(line).unwrap()).collect();
+            assert!(rows.iter().all(|row| row.len() == 2) && rows.len() <= 4, "{end}: {text}");
+        }
+    }
+
+    #[test]
+    fn doubled_rows_are_dropped_and_other_columns_put_aside() {
+        let (folder, metrics) = table();
+        metrics.append(&NAMES, &[20.0, 0.75]).unwrap();
+        assert!(metrics.mend(40, &NAMES).unwrap().is_some());
+        assert_eq!(metrics.last_iteration(), Some(40));
+        assert!(metrics.mend(40, &["iteration", "cost"]).unwrap().unwrap().contains("other columns"));
+        assert!(folder.path().join("metrics-until-40.csv").exists() && !metrics.path.exists());
+    }
+}
