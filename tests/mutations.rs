@@ -10,3 +10,25 @@ fn every_mutation_still_finds_the_text_it_replaces() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stdout).lines().count() >= 20);
 }
+
+#[test]
+fn every_mutation_names_claims_of_the_list() {
+    let mutations = proxflow_validation::document::mutations();
+    assert!(mutations.len() >= 20);
+    for mutation in mutations {
+        assert!(!mutation.claims.is_empty(), "{}", mutation.name);
+        for id in &mutation.claims {
+            assert!(proxflow_validation::claims::find(id).is_some(), "{}: no claim {id}", mutation.name);
+        }
+    }
+}
+
+#[test]
+fn the_sweep_finds_places_to_mutate_in_every_group() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/validation/sweep.py");
+    let output = Command::new("python3").args([script, "--list"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let counts = text.lines().filter_map(|line| line.split_whitespace().nth(1)?.parse::<usize>().ok());
+    assert!(text.lines().count() == 5 && counts.into_iter().all(|count| count > 20), "{text}");
+}

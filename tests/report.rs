@@ -108,6 +108,55 @@ fn recorded_slopes_decide_hamilton_jacobi_and_the_terminal_condition_of_any_prog
     }
 }
 
+/// Points on a half circle that drifts, seen at `steps + 1` times.
+fn write_half_circle(path: &Path, steps: usize) {
+    let drift = 0.5 / steps as f64;
+    let turn = |k: usize| std::f64::consts::PI * k as f64 / steps as f64;
+    archive(path, |writer| {
+        let points = Array3::from_shape_fn((steps + 1, 6, 2), |(k, i, c)| {
+            i as f64 + if c == 0 { turn(k).cos() - 1.0 } else { turn(k).sin() + drift * k as f64 }
+        });
+        writer.add_array("trajectories", &points).unwrap();
+    });
+}
+
+#[test]
+fn the_order_of_step_sizes_does_not_matter_and_one_size_decides_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    for steps in [5, 40] {
+        write_half_circle(&folder.path().join(format!("{steps}.npz")), steps);
+    }
+    let examine = |files: &str| {
+        let output = validate(&["--only", "none", "--trajectories", files], folder.path());
+        assert_eq!(output.status.code(), Some(0), "{}", standard_error(&output));
+        report(folder.path())
+    };
+    let (up, down) = (examine("5.npz,40.npz"), examine("40.npz,5.npz"));
+    assert_eq!(up["indicators"], down["indicators"]);
+    let step_size = |report: &serde_json::Value| model_verdict(report, "model_step_size");
+    assert_eq!((step_size(&up), step_size(&down)), ("holds".into(), "holds".into()));
+    assert_eq!(step_size(&examine("5.npz,5.npz")), "not_applicable");
+}
+
+#[test]
+fn a_flow_that_rightly_stands_still_fails_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let still = Array3::from_shape_fn((5, 12, 2), |(_, i, c)| (i * (c + 1)) as f64);
+    archive(&folder.path().join("still.npz"), |writer| writer.add_array("trajectories", &still).unwrap());
+    let data = still.index_axis(ndarray::Axis(0), 0).to_owned();
+    data.write_npy(std::fs::File::create(folder.path().join("data.npy")).unwrap()).unwrap();
+    let arguments = "--only none --trajectories still.npz --data data.npy --lambda 0.5 --lipschitz 1";
+    let output = validate(&arguments.split(' ').collect::<Vec<_>>(), folder.path());
+    assert_eq!(output.status.code(), Some(0), "{}", standard_error(&output));
+    let report = report(folder.path());
+    for id in ["model_optimality", "model_speed"] {
+        assert_eq!(model_verdict(&report, id), "holds", "{id}");
+    }
+    assert_eq!(model_verdict(&report, "model_straight_lines"), "not_applicable");
+    let page = std::fs::read_to_string(folder.path().join("report.html")).unwrap();
+    assert!(!page.contains("NaN"), "a number that does not exist is left out");
+}
+
 #[test]
 fn bad_input_is_one_line_and_exit_code_2() {
     let folder = tempfile::tempdir().unwrap();
@@ -145,6 +194,7 @@ fn bad_input_is_one_line_and_exit_code_2() {
         ("--only none --trajectories mine.npz --data data.npy", "dimension 3"),
         ("--only none --trajectories mine.npz --lambda 1", "--lipschitz"),
         ("--only none --trajectories mine.npz --horizon 0", "--horizon"),
+        ("--only none --trajectories long.npz --horizon 5", "--horizon"),
         ("--only nonsense", "--only"),
         ("--only none", "--only"),
         ("--only none --checkpoint absent.safetensors", "absent.safetensors"),

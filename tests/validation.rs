@@ -6,29 +6,12 @@
 mod common;
 
 mod validation {
-    use proxflow_validation::claim::number;
     use proxflow_validation::{Setting, Verdict, claims, document};
 
     fn run(id: &str) {
         let claim = claims::find(id).expect("the macro and the list are one");
         let outcome = claim.run(&Setting::from_environment());
-        for measurement in &outcome.finding.measurements {
-            println!(
-                "{id}: {} = {} (bound {}, {})",
-                measurement.quantity,
-                number(measurement.measured),
-                measurement.bound,
-                measurement.basis.kind()
-            );
-        }
-        for control in &outcome.finding.controls {
-            println!(
-                "{id}: control {} = {} (must break {})",
-                control.mechanism,
-                number(control.measurement.measured),
-                control.measurement.bound
-            );
-        }
+        println!("{id}\n{}", outcome.finding);
         println!("{id}: {:.1} s", outcome.seconds);
         match outcome.verdict {
             Verdict::Holds => {}
@@ -53,14 +36,37 @@ mod validation {
     }
 
     #[test]
-    fn every_claim_states_what_it_measures_its_bound_and_its_control() {
+    fn every_claim_declares_its_quantities_and_its_removals_once() {
         let mut ids = std::collections::BTreeSet::new();
         for claim in claims::all() {
             assert!(ids.insert(claim.id), "{} appears twice", claim.id);
-            for text in [claim.statement, claim.measured, claim.bound, claim.control] {
-                assert!(text.len() > 10, "{}: a description is missing", claim.id);
+            assert!(claim.statement.len() > 10, "{}: the statement is missing", claim.id);
+            assert!(!claim.removals.is_empty(), "{}: nothing is removed", claim.id);
+            let mut names = std::collections::BTreeSet::new();
+            for quantity in claim.quantities {
+                assert!(names.insert(quantity.name), "{}: {} appears twice", claim.id, quantity.name);
+                assert!(
+                    !quantity.what.is_empty() && !quantity.basis.reason().is_empty(),
+                    "{}",
+                    quantity.name
+                );
+            }
+            for name in claim.removals.iter().flat_map(|removal| removal.breaks) {
+                assert!(names.contains(name), "{}: no quantity is called {name}", claim.id);
             }
         }
+    }
+
+    #[test]
+    fn a_claim_whose_removals_do_nothing_is_reported_as_failed() {
+        // Every claim of the list is deaf once it measures the intact mechanism whatever it is told.
+        let claim = claims::find("huber_cost").expect("a claim of the list");
+        let intact = claim.measure;
+        let (verdict, _) = proxflow_validation::claim::judge(claim.quantities, claim.removals, |_| {
+            intact(&Setting::from_environment(), proxflow_validation::claim::Mechanism::Intact)
+        });
+        let Verdict::Fails(reason) = verdict else { panic!("{verdict:?}") };
+        assert!(reason.contains("removal not noticed: without value of lambda"), "{reason}");
     }
 
     #[test]

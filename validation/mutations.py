@@ -3,13 +3,14 @@
 
     python3 validation/mutations.py [--only NAME ...] [--list]
 
-Works on a copy of the working tree under target/mutations, built in $CARGO_TARGET_DIR or target/, so that third-party
+The mutations stand in mutations.json. Works on a copy of the working tree under target/mutations, built in $CARGO_TARGET_DIR or target/, so that third-party
 crates are shared with the working tree's builds. A mutation is
 killed when the copy still builds and at least one of its named claims fails; a copy that does not build is an error
 of this script, not a kill. The unmutated copy must pass every named claim first. Exit 0 when all are killed, else 1.
 """
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -20,200 +21,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 COPY = ROOT / "target" / "mutations"
 
-# name, file, exact text (once in the file), replacement, claims of which at least one must fail
+# Each names a file, an exact text that stands in it once, what replaces it, and the claims of which at least one must fail.
+# docs/claims.md is written from the same file.
 MUTATIONS = [
-    (
-        "flip the Hamilton-Jacobi sign (oracle)",
-        "reference/src/trajectory/hamilton_jacobi.rs",
-        "residuals[[k, i]] -= hamiltonian;",
-        "residuals[[k, i]] += hamiltonian;",
-        ["straight_lines"],
-    ),
-    (
-        "flip the Hamilton-Jacobi sign (torus)",
-        "reference/src/torus/time_solver/scheme.rs",
-        "current[i] -= half_rate * descent * descent;",
-        "current[i] += half_rate * descent * descent;",
-        ["grid_schemes"],
-    ),
-    (
-        "flip the Hamilton-Jacobi sign (libtorch)",
-        "gpu/src/indicators.rs",
-        "let defect = &slope.time_derivative - &hamiltonian;",
-        "let defect = &slope.time_derivative + &hamiltonian;",
-        ["indicator_agreement"],
-    ),
-    (
-        "drop the Lipschitz cap (Huber cost)",
-        "reference/src/transport/cost/pointwise.rs",
-        "if squared.sqrt() <= parameters.kink() {",
-        "if squared.sqrt() <= f64::INFINITY {",
-        ["huber_cost"],
-    ),
-    (
-        "drop the Lipschitz cap (recovered endpoints)",
-        "reference/src/proximal.rs",
-        "let travelled = parameters.kink().min(r);",
-        "let travelled = f64::INFINITY.min(r);",
-        ["combined_proximal"],
-    ),
-    (
-        "drop the Lipschitz cap (potential off the data)",
-        "reference/src/divergence/potential.rs",
-        "let cones = PointwiseCost::Lipschitz { lipschitz };",
-        "let cones = PointwiseCost::SquaredDistance;",
-        ["lipschitz_divergence"],
-    ),
-    (
-        "drop the Lipschitz cap (libtorch, value of the penalty)",
-        "gpu/src/objective.rs",
-        "weight * mean_of(&excess.relu())",
-        "0.0 * weight * mean_of(&excess.relu())",
-        ["objective_agreement"],
-    ),
-    (
-        "drop the Lipschitz cap (libtorch, gradient of the penalty)",
-        "gpu/src/objective.rs",
-        "let direction = slopes * active * (2.0 * weight / between.size()[0] as f64);",
-        "let direction = slopes * active * (0.0 * weight / between.size()[0] as f64);",
-        ["objective_agreement"],
-    ),
-    (
-        "drop the Lipschitz cap (libtorch, smooth networks)",
-        "gpu/src/objective.rs",
-        "let term = excess(&slopes, lipschitz).relu().mean(x.kind()) * weight;",
-        "let term = excess(&slopes, lipschitz).relu().mean(x.kind()) * (0.0 * weight);",
-        ["objective_agreement"],
-    ),
-    (
-        "swap f and f* (oracle)",
-        "reference/src/divergence/generator.rs",
-        "self.family.conjugate(s)",
-        "self.family.value(s)",
-        ["fenchel_young"],
-    ),
-    (
-        "swap f and f* (libtorch)",
-        "gpu/src/divergence.rs",
-        "let value = nu + phi.iter().map(|s| conjugate(kind, s - nu)).sum::<f64>() / count;",
-        "let f = proxflow_reference::divergence::Generator::new(kind).expect(\"a valid kind\");\n"
-        "    let value = nu + phi.iter().map(|s| f.value((s - nu).abs())).sum::<f64>() / count;",
-        ["objective_agreement"],
-    ),
-    (
-        "swap f and f* (libtorch, log-mean-exp)",
-        "gpu/src/divergence.rs",
-        "DualFunctional { value: high + (total / count).ln(), weights }",
-        "DualFunctional { value: phi.iter().map(|s| s.abs() * s.abs().ln()).sum::<f64>() / count, weights }",
-        ["objective_agreement"],
-    ),
-    (
-        "evaluate the energy at (x_{k+1}, t_k) (oracle)",
-        "reference/src/flow.rs",
-        "gradients.index_axis_mut(Axis(0), k).assign(&gradient);",
-        "let late = &x - &(&gradient * (h / lambda));\n"
-        "            gradients.index_axis_mut(Axis(0), k).assign(&potential.derivatives(late.view(), times[k])?.0);",
-        ["straight_lines"],
-    ),
-    (
-        "evaluate the energy at (x_{k+1}, t_k) (libtorch, indicators)",
-        "gpu/src/indicators.rs",
-        "let velocity = &slope.gradient * (-1.0 / lambda);",
-        "let late = &x - &slope.gradient * (h / lambda);\n"
-        "            let velocity = potential.gradient(&late, flow.time(k)) * (-1.0 / lambda);",
-        ["indicator_agreement"],
-    ),
-    (
-        "evaluate the energy at (x_{k+1}, t_k) (libtorch, objective)",
-        "gpu/src/objective.rs",
-        "steps.push((linear, slope));",
-        "let slope = potential.gradient(&x, flow.time(k));\n        steps.push((linear, slope));",
-        ["objective_agreement"],
-    ),
-    (
-        "transpose the cost",
-        "reference/src/transport/cost/points.rs",
-        "(x.as_standard_layout().into_owned(), PackedPoints::new(z))",
-        "(z.as_standard_layout().into_owned(), PackedPoints::new(x))",
-        ["lipschitz_divergence"],
-    ),
-    (
-        "drop the time feature (oracle, dual numbers)",
-        "reference/src/network.rs",
-        "features.push(t);",
-        "features.push(t - t);",
-        ["network_agreement"],
-    ),
-    (
-        "drop the time feature (oracle, batched sweep)",
-        "reference/src/network/sweep.rs",
-        "let time = Array2::from_elem((samples, 1), t);",
-        "let time = Array2::from_elem((samples, 1), 0.0 * t);",
-        ["indicator_agreement"],
-    ),
-    (
-        "drop the time feature (libtorch)",
-        "gpu/src/network.rs",
-        "Tensor::full([x.size()[0], 1], t, (x.kind(), x.device()))",
-        "Tensor::full([x.size()[0], 1], 0.0 * t, (x.kind(), x.device()))",
-        ["network_agreement"],
-    ),
-    (
-        "halve lambda (Huber cost)",
-        "reference/src/transport/cost/pointwise.rs",
-        "lambda / (2.0 * horizon) * squared",
-        "lambda / (4.0 * horizon) * squared",
-        ["huber_cost"],
-    ),
-    (
-        "halve lambda (flow of the oracle)",
-        "reference/src/flow.rs",
-        "x.scaled_add(-h / lambda, &gradient);",
-        "x.scaled_add(-2.0 * h / lambda, &gradient);",
-        ["straight_lines"],
-    ),
-    (
-        "halve lambda (Hamiltonian of the oracle)",
-        "reference/src/trajectory/hamilton_jacobi.rs",
-        "let hamiltonian = gradient.dot(&gradient) / (2.0 * lambda);",
-        "let hamiltonian = gradient.dot(&gradient) / lambda;",
-        ["straight_lines"],
-    ),
-    (
-        "halve lambda (Hamiltonian of the torus)",
-        "reference/src/torus/time_solver/scheme.rs",
-        "let half_rate = 0.5 * self.rate();",
-        "let half_rate = self.rate();",
-        ["grid_schemes"],
-    ),
-    (
-        "halve lambda (libtorch, flow)",
-        "gpu/src/flow.rs",
-        "x = &x - potential.gradient(&x, flow.time(k)) * (flow.step() / flow.lambda);",
-        "x = &x - potential.gradient(&x, flow.time(k)) * (2.0 * flow.step() / flow.lambda);",
-        ["indicator_agreement"],
-    ),
-    (
-        "halve lambda (libtorch, indicators)",
-        "gpu/src/indicators.rs",
-        "let hamiltonian = &squared * (lambda / 2.0);",
-        "let hamiltonian = &squared * lambda;",
-        ["indicator_agreement"],
-    ),
-    (
-        "halve lambda (libtorch, energy of the objective)",
-        "gpu/src/objective.rs",
-        "0.5 * flow.step() * mean_of(&squares) / (flow.lambda * flow.lambda)",
-        "1.0 * flow.step() * mean_of(&squares) / (flow.lambda * flow.lambda)",
-        ["objective_agreement"],
-    ),
-    (
-        "halve lambda (libtorch, gradient of the objective)",
-        "gpu/src/objective.rs",
-        "if case.has_kinetic_energy() { slope - costate } else { -costate }",
-        "if case.has_kinetic_energy() { slope * 0.5 - costate } else { -costate }",
-        ["objective_agreement"],
-    ),
+    (m["name"], m["file"], m["before"], m["after"], m["claims"])
+    for m in json.loads((ROOT / "validation" / "mutations.json").read_text())
 ]
 
 

@@ -20,6 +20,9 @@ pub struct Estimate {
 }
 
 impl Estimate {
+    /// No estimate: NaN, `null` in JSON.
+    pub const ABSENT: Self = Self { mean: f64::NAN, stderr: f64::NAN };
+
     /// Mean of one number per sample.
     pub fn mean(samples: &Tensor) -> Self {
         Self::ratio(samples, &samples.ones_like())
@@ -63,7 +66,7 @@ pub struct FlowIndicators {
     pub hj_residual_gauged_relative: Estimate,
     /// Negative control: the residual with `+ |grad U|^2 / (2 lambda)`.
     pub hj_residual_flipped: Estimate,
-    /// `E |v_{k+1} - v_k| / E |v_k|` along paths.
+    /// `E |v_{k+1} - v_k| / E |v_k|` along paths; [`Estimate::ABSENT`] with a single step.
     pub acceleration: Estimate,
     /// `E |grad U(x_N, T) - grad phi(x_N)|` \[44\].
     pub terminal_residual: Estimate,
@@ -136,11 +139,7 @@ pub fn evaluate(
             hj_residual_gauged: Estimate::mean(&gauged),
             hj_residual_flipped: Estimate::mean(&flipped),
             kinetic_energy: Estimate::mean(&energy),
-            acceleration: if flow.steps > 1 {
-                Estimate::ratio(&turning, &speed)
-            } else {
-                Estimate { mean: 0.0, stderr: 0.0 }
-            },
+            acceleration: if flow.steps > 1 { Estimate::ratio(&turning, &speed) } else { Estimate::ABSENT },
             terminal_residual: Estimate::mean(&norm(&mismatch)),
             critic_slope_max: f64_of(&critic_slope.max()),
             critic_slope: Estimate::mean(&critic_slope),
@@ -196,7 +195,7 @@ pub fn to_host(rows: &Tensor) -> Vec<f32> {
 impl Serialize for FlowIndicators {
     /// One entry of `steps` in the report of `mnist evaluate`: every mean with its `_stderr`.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let exact = Estimate { mean: 0.0, stderr: 0.0 };
+        // What is absent is NaN here, which JSON writes as null: the reference has no deviation of zero, it has none.
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("steps", &self.steps)?;
         map.serialize_entry("h", &self.step)?;
@@ -204,7 +203,7 @@ impl Serialize for FlowIndicators {
             ("kinetic_energy", self.kinetic_energy),
             ("displacement_energy", self.displacement_energy),
             ("straightness", self.straightness),
-            ("deviation", self.deviation.unwrap_or(exact)),
+            ("deviation", self.deviation.unwrap_or(Estimate::ABSENT)),
             ("hj_residual", self.hj_residual),
             ("hj_residual_relative", self.hj_residual_relative),
             ("hj_residual_gauged", self.hj_residual_gauged),
@@ -265,6 +264,14 @@ mod tests {
         zero(found.displacement_energy.mean / 100.0 - 1.0);
         zero(found.hj_residual_flipped.mean / 100.0 - 1.0);
         zero(found.critic_slope.mean - 5.0);
+    }
+
+    #[test]
+    fn what_one_step_without_a_reference_cannot_tell_is_absent() {
+        let flow = FlowSpecification::new(2.0, 1, 0.5).unwrap();
+        let x0 = Tensor::rand([7, 2], OPTIONS);
+        let found = evaluate(&affine(&[3.0, 4.0], 25.0), &linear(&[3.0, 4.0]), &x0, flow, None);
+        assert!(found.deviation.is_none() && found.acceleration.mean.is_nan());
     }
 
     #[test]

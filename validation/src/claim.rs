@@ -1,14 +1,24 @@
-//! What a claim is: a statement of the paper, what is measured for it, a bound with its basis, and a negative control.
+//! What a claim is: a statement of the paper as a function of its mechanism.
+//!
+//! A claim declares quantities with their bounds and names the parts of its mechanism that a run can do without. Its one
+//! function `measure` is run with the mechanism [`Mechanism::Intact`] and once [`Mechanism::Without`] each part, through the
+//! same code; every run is compared with the same bounds. The claim holds when the intact run obeys all of them and every
+//! removal breaks those that it must. Bounds, bases and removals are data, from which `docs/claims.md`, `validate --list` and
+//! the report are written: what is stated is what is compared.
 
 mod bound;
 mod finding;
+mod measured;
+mod mechanism;
 mod setting;
 
 use proxflow_reference::InvalidInput;
 use serde::Serialize;
 
 pub use self::bound::{Basis, Bound};
-pub use self::finding::{Finding, Measurement, NegativeControl};
+pub use self::finding::{Comparison, Finding, RemovalRun, judge};
+pub use self::measured::{Measured, Measurement};
+pub use self::mechanism::{Mechanism, Quantity, Removal};
 pub use self::setting::{Scale, Setting};
 pub use crate::number::number;
 
@@ -16,7 +26,7 @@ pub use crate::number::number;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", content = "reason", rename_all = "snake_case")]
 pub enum Verdict {
-    /// Every measurement obeys its bound, every control is detected.
+    /// The intact run obeys every bound, every removal breaks those that it must.
     Holds,
     /// Something does not, named here.
     Fails(String),
@@ -49,14 +59,12 @@ pub struct Claim {
     pub equations: &'static [(u32, u32)],
     /// Items of docs/notation.md covered.
     pub notation: &'static [&'static str],
-    /// What is measured.
-    pub measured: &'static str,
-    /// The bound and its basis.
-    pub bound: &'static str,
-    /// The negative control.
-    pub control: &'static str,
-    /// The check.
-    pub check: fn(&Setting) -> Result<Finding, CheckError>,
+    /// What is measured, and what it must obey.
+    pub quantities: &'static [Quantity],
+    /// What is taken away, and what must then break.
+    pub removals: &'static [Removal],
+    /// Measures the quantities of the mechanism as it is given.
+    pub measure: fn(&Setting, Mechanism) -> Result<Measured, CheckError>,
 }
 
 /// A claim with what its check found.
@@ -68,14 +76,12 @@ pub struct Outcome {
     pub statement: String,
     /// Where it comes from.
     pub source: String,
-    /// How it is decided: what is measured, the bound, the negative control; empty for statements about a model.
-    pub method: Vec<(&'static str, &'static str)>,
     /// The verdict.
     #[serde(flatten)]
     pub verdict: Verdict,
     /// The numbers behind it.
     pub finding: Finding,
-    /// Wall-clock seconds of the check.
+    /// Wall-clock seconds of the check, removals included.
     pub seconds: f64,
 }
 
@@ -92,19 +98,15 @@ impl Claim {
         parts.join(", ")
     }
 
-    /// Runs the check.
+    /// Runs the mechanism intact and without each of its parts.
     pub fn run(&self, setting: &Setting) -> Outcome {
         let start = std::time::Instant::now();
-        let (verdict, finding) = match (self.check)(setting) {
-            Ok(finding) => (finding.verdict(), finding),
-            Err(CheckError::NotApplicable(reason)) => (Verdict::NotApplicable(reason), Finding::new()),
-            Err(error) => (Verdict::Fails(error.to_string()), Finding::new()),
-        };
+        let (verdict, finding) =
+            judge(self.quantities, self.removals, |mechanism| (self.measure)(setting, mechanism));
         Outcome {
             id: self.id.into(),
             statement: self.statement.into(),
             source: self.source(),
-            method: vec![("measured", self.measured), ("bound", self.bound), ("control", self.control)],
             verdict,
             finding,
             seconds: start.elapsed().as_secs_f64(),
@@ -115,29 +117,6 @@ impl Claim {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn rounding() -> Basis {
-        Basis::Rounding("test".into())
-    }
-
-    #[test]
-    fn verdict_needs_a_measurement_and_a_detected_control() {
-        let mut finding = Finding::new();
-        assert!(matches!(finding.verdict(), Verdict::Fails(_)));
-        finding.measure("gap", 1e-12, Bound::AtMost(1e-10), rounding());
-        assert!(matches!(finding.verdict(), Verdict::Fails(_)), "no control yet");
-        finding.control("broken", 1.0, Bound::AtMost(1e-10), rounding());
-        assert_eq!(finding.verdict(), Verdict::Holds);
-        finding.control("not broken enough", 1e-11, Bound::AtMost(1e-10), rounding());
-        assert!(matches!(finding.verdict(), Verdict::Fails(_)), "an undetected control fails the claim");
-    }
-
-    #[test]
-    fn nan_obeys_no_bound() {
-        for bound in [Bound::AtMost(1.0), Bound::AtLeast(1.0), Bound::Near { value: 1.0, tolerance: 1.0 }] {
-            assert!(!bound.admits(f64::NAN));
-        }
-    }
 
     #[test]
     fn streams_differ_by_label_and_by_seed_and_repeat() {

@@ -35,6 +35,7 @@ claims! {
     monotonicity,
     energy_identity,
     uniqueness,
+    large_grid,
     network_agreement,
     objective_agreement,
     indicator_agreement,

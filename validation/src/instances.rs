@@ -142,6 +142,19 @@ pub fn quantile_transport(p: &Measure, q: &Measure, power: i32) -> f64 {
     total
 }
 
+/// The least value of a convex function met by golden-section search on `[a, b]`; it may be infinite at the left.
+pub fn golden_section(f: impl Fn(f64) -> f64, mut a: f64, mut b: f64) -> f64 {
+    let ratio = 0.5 * (5.0_f64.sqrt() - 1.0);
+    let mut least = f(a).min(f(b));
+    for _ in 0..200 {
+        let (c, d) = (b - ratio * (b - a), a + ratio * (b - a));
+        let (left, right) = (f(c), f(d));
+        least = least.min(left).min(right);
+        if left.is_finite() && left <= right { b = d } else { a = c }
+    }
+    least
+}
+
 /// The largest of `values`; NaN when one of them is.
 pub fn largest(values: impl IntoIterator<Item = f64>) -> f64 {
     values

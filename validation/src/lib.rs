@@ -1,4 +1,4 @@
-//! Every claim of arXiv:2407.11901 as an executable check with a negative control.
+//! Every claim of arXiv:2407.11901 as a function of its mechanism: measured intact, and without each of its parts.
 //!
 //! Read [`claim`] (what a claim is), then [`claims`] (the list, one file each), then [`model`] (the statements that can
 //! be checked for anybody's trajectories or checkpoint), then [`report`] (the page and its JSON). The table of claims,

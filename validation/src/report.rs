@@ -94,19 +94,28 @@ impl Report {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::claim::{Basis, Bound, Finding};
+    use crate::claim::{Basis, Bound, Measured, Quantity, Removal, judge};
+
+    const GAP: Quantity = Quantity {
+        name: "gap",
+        what: "a <script> gap",
+        bound: Bound::AtMost(1e-10),
+        basis: Basis::Rounding("n eps"),
+    };
+    const COST: Removal = Removal { name: "cost", what: "cost & transposed", breaks: &["gap"] };
 
     pub(crate) fn example() -> Report {
-        let mut finding = Finding::new();
-        finding.measure("a <script> gap", 1e-12, Bound::AtMost(1e-10), Basis::Rounding("n eps".into()));
-        finding.control("cost & transposed", 1.0, Bound::AtMost(1e-10), Basis::Rounding("n eps".into()));
-        finding.plot(plot::Plot::new("t", "x", "y", "c").line("a", vec![(0.0, 1.0), (1.0, 2.0)]));
+        let (verdict, finding) = judge(&[GAP], &[COST], |mechanism| {
+            let mut measured = Measured::new();
+            measured.record("gap", if mechanism.is_intact() { 1e-12 } else { 2.5 });
+            measured.plot(plot::Plot::new("t", "x", "y", "c").line("a", vec![(0.0, 1.0), (1.0, 2.0)]));
+            Ok(measured)
+        });
         let outcome = Outcome {
             id: "example".into(),
             statement: "x < y".into(),
             source: "[1]".into(),
-            method: vec![("bound", "n eps")],
-            verdict: finding.verdict(),
+            verdict,
             finding,
             seconds: 0.1,
         };
@@ -137,8 +146,8 @@ mod tests {
         assert!(page.contains("a &lt;script&gt; gap") && page.contains("cost &amp; transposed"));
         assert!(page.contains("src=\"data:image/svg+xml;base64,"));
         for part in [
-            "negative control",
-            "1 of 1 detected",
+            "1 of 1 noticed",
+            "without cost: <span class=\"value\">2.500</span>, 1 of 1 break",
             "rounding",
             "\u{2264} 1e\u{2212}10",
             "SHA-256 of model.npz",
@@ -148,11 +157,16 @@ mod tests {
     }
 
     #[test]
-    fn json_carries_verdict_measurement_and_control() {
+    fn json_carries_verdict_intact_and_removed_values() {
         let json = serde_json::to_value(example()).unwrap();
         let claim = &json["claims"][0];
         assert_eq!(claim["verdict"], "holds");
-        assert_eq!(claim["finding"]["measurements"][0]["bound"]["at_most"], 1e-10);
-        assert_eq!(claim["finding"]["controls"][0]["detected"], true);
+        let quantity = &claim["finding"]["quantities"][0];
+        assert_eq!(quantity["bound"]["at_most"], 1e-10);
+        assert_eq!(
+            (&quantity["intact"][0]["value"], &quantity["removed"][0][0]["value"]),
+            (&1e-12.into(), &2.5.into())
+        );
+        assert_eq!(claim["finding"]["removals"][0]["detected"], true);
     }
 }

@@ -24,8 +24,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<(), Failure> {
     if arguments.list {
-        let line = |claim: &Claim| format!("{:24} {} ({})\n", claim.id, claim.statement, claim.source());
-        return print_text(&claims::all().iter().map(line).collect::<String>());
+        return print_text(&claims::all().iter().map(listed).collect::<String>());
     }
     if let Some(path) = &arguments.document {
         Outputs::new().output("--document", Some(path)).check()?;
@@ -121,6 +120,18 @@ fn check_outputs(arguments: &Arguments) -> Result<(), Failure> {
         &["provenance", "claims", "model"],
         "--out in a folder of its own, or --json with this name",
     )
+}
+
+/// A claim with its quantities, their bounds and the removals that break them.
+fn listed(claim: &Claim) -> String {
+    let mut text = format!("{:24} {} ({})\n", claim.id, claim.statement, claim.source());
+    for quantity in claim.quantities {
+        let removals = claim.removals.iter().filter(|removal| removal.breaks.contains(&quantity.name));
+        let names: Vec<&str> = removals.map(|removal| removal.name).collect();
+        text +=
+            &format!("{:24}   {} {} [without: {}]\n", "", quantity.name, quantity.bound, names.join("; "));
+    }
+    text
 }
 
 fn print_line(outcome: &Outcome) {

@@ -38,7 +38,7 @@ pub struct Arguments {
     #[arg(long, conflicts_with = "trajectories")]
     pub checkpoint: Option<PathBuf>,
     /// Trajectories (times, samples, d) to examine, .npy or .npz; several files, separated by commas: the same starting
-    /// points with different step sizes, coarsest first, finest last.
+    /// points with different step sizes, in any order.
     #[arg(long, value_delimiter = ',')]
     pub trajectories: Vec<ArrayPath>,
     /// Data points (m, d): .npy, .npz or .npz:NAME.
@@ -60,7 +60,7 @@ pub struct Arguments {
     /// Lipschitz constant; a checkpoint's own value otherwise.
     #[arg(long)]
     pub lipschitz: Option<f64>,
-    /// Horizon T; a checkpoint's or an archive's own times otherwise, else 1.
+    /// Horizon T: of a checkpoint in the place of its own; of trajectories without times of their own (1 otherwise).
     #[arg(long)]
     pub horizon: Option<f64>,
     /// Divergence of the objective: kl, reverse-kl, alpha:A, chi2, js, hellinger.
@@ -73,7 +73,7 @@ pub struct Arguments {
 
 const NOTES: &str = "Arrays of an .npz archive (whole numbers, float16, float32 or float64, C or Fortran order), N steps, n samples, dimension d:
   trajectories      (N+1, n, d)  positions x_k                                                   required
-  times             (N+1,)       t_0 < ... < t_N; otherwise uniform on [0, --horizon]
+  times             (N+1,)       t_0 < ... < t_N, whole numbers too; otherwise uniform on [0, --horizon]
   gradients         (N+1, n, d)  grad_x U(x_k, t_k)  } both or neither: Hamilton-Jacobi and
   time_derivatives  (N+1, n)     dU/dt (x_k, t_k)    } terminal condition
   critic_gradients  (n, d)       grad phi(x_N): terminal condition and Lipschitz bound

@@ -129,9 +129,18 @@ fn starting_points(
 fn from_trajectories(arguments: &Arguments, files: &[ArrayPath]) -> Result<Subject, Failure> {
     let horizon = arguments.horizon.unwrap_or(1.0);
     InvalidInput::require_positive("--horizon", horizon)?;
-    let read =
-        |file: &ArrayPath| read_trajectories(file).map(|found| model::Path::from_recorded(found, horizon));
-    let paths: Vec<model::Path> = files.iter().map(read).collect::<Result<_, _>>()?;
+    let read = |file: &ArrayPath| -> Result<model::Path, Failure> {
+        let found = read_trajectories(file)?;
+        if let (Some(given), Some(times)) = (arguments.horizon, &found.times) {
+            let own = times[times.len() - 1] - times[0];
+            if (given / own - 1.0).abs() > 1e-6 {
+                let allowed = format!("{own}, which the times of {file} span, or no --horizon");
+                return Err(Failure::bad_input("--horizon", given, allowed));
+            }
+        }
+        Ok(model::Path::from_recorded(found, horizon))
+    };
+    let mut paths: Vec<model::Path> = files.iter().map(read).collect::<Result<_, _>>()?;
     let duration = |path: &model::Path| path.times[path.times.len() - 1] - path.times[0];
     let start = |path: &model::Path| path.positions.index_axis(Axis(0), 0).to_owned();
     for (path, file) in paths.iter().zip(files) {
@@ -144,6 +153,8 @@ fn from_trajectories(arguments: &Arguments, files: &[ArrayPath]) -> Result<Subje
             return Err(Failure::bad_input(file, format!("horizon {}", duration(path)), allowed));
         }
     }
+    // Whatever their order on the command line: the finest step is the reference.
+    paths.sort_by_key(|path| path.times.len());
     let parameters = match (arguments.lipschitz, arguments.lambda) {
         (Some(lipschitz), Some(lambda)) => {
             Some(ProximalParameters::new(lipschitz, lambda, duration(&paths[0]))?)

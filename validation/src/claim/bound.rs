@@ -5,21 +5,21 @@ use serde::Serialize;
 use crate::number::brief;
 
 /// Why a bound is what it is.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize)]
 #[serde(tag = "kind", content = "reason", rename_all = "snake_case")]
 pub enum Basis {
     /// Floating-point error: the count of operations times the unit roundoff of the working precision.
-    Rounding(String),
+    Rounding(&'static str),
     /// Truncation of a scheme: `C h^p` with `C` measured or a stated order.
-    Discretisation(String),
+    Discretisation(&'static str),
     /// Sampling error: a stated number of standard errors.
-    MonteCarlo(String),
+    MonteCarlo(&'static str),
     /// A number from an independent program.
-    Golden(String),
+    Golden(&'static str),
     /// An exact inequality of the theory; rounding is the only slack.
-    Exact(String),
+    Exact(&'static str),
     /// A requirement stated in advance by this project, not derived.
-    Requirement(String),
+    Requirement(&'static str),
 }
 
 impl Basis {
@@ -36,7 +36,7 @@ impl Basis {
     }
 
     /// The reason behind it.
-    pub fn reason(&self) -> &str {
+    pub fn reason(&self) -> &'static str {
         match self {
             Self::Rounding(text)
             | Self::Discretisation(text)
@@ -63,21 +63,34 @@ pub enum Bound {
         /// Allowed absolute deviation.
         tolerance: f64,
     },
+    /// `|measured - value| <= errors * standard error + tolerance`, the standard error recorded with the measurement.
+    Mean {
+        /// The expected value.
+        value: f64,
+        /// How many standard errors of the measurement are allowed.
+        errors: f64,
+        /// Allowed absolute deviation beyond them.
+        tolerance: f64,
+    },
 }
 
 impl Bound {
-    /// Whether `measured` obeys the bound; NaN never does.
-    pub fn admits(self, measured: f64) -> bool {
+    /// Whether `measured` with its standard error obeys the bound; NaN never does, and a mean without a standard error never
+    /// obeys a bound on means.
+    pub fn admits(self, measured: f64, standard_error: Option<f64>) -> bool {
         match self {
             Self::AtMost(value) => measured <= value,
             Self::AtLeast(value) => measured >= value,
             Self::Near { value, tolerance } => (measured - value).abs() <= tolerance,
+            Self::Mean { value, errors, tolerance } => {
+                standard_error.is_some_and(|error| (measured - value).abs() <= errors * error + tolerance)
+            }
         }
     }
 
     /// How much of what the bound allows is used: at most 1 inside, more outside, infinite for NaN. Only good for
     /// ranking; a bound of zero is used up at once.
-    pub fn strain(self, measured: f64) -> f64 {
+    pub fn strain(self, measured: f64, standard_error: Option<f64>) -> f64 {
         let upper = |measured: f64, value: f64| {
             if value > 0.0 {
                 (measured / value).max(0.0)
@@ -96,6 +109,8 @@ impl Bound {
             Self::AtMost(value) => upper(measured, value),
             Self::AtLeast(value) => upper(-measured, -value),
             Self::Near { value, tolerance } => upper((measured - value).abs(), tolerance),
+            Self::Mean { value, errors, tolerance } => standard_error
+                .map_or(f64::INFINITY, |error| upper((measured - value).abs(), errors * error + tolerance)),
         }
     }
 }
@@ -108,6 +123,15 @@ impl std::fmt::Display for Bound {
             Self::Near { value, tolerance } => {
                 write!(formatter, "{} +- {}", brief(*value), brief(*tolerance))
             }
+            Self::Mean { value, errors, tolerance } => {
+                write!(
+                    formatter,
+                    "{} +- ({} standard errors + {})",
+                    brief(*value),
+                    brief(*errors),
+                    brief(*tolerance)
+                )
+            }
         }
     }
 }
@@ -119,6 +143,7 @@ mod tests {
     #[test]
     fn strain_is_at_most_one_exactly_inside_the_bound() {
         let near = Bound::Near { value: 2.0, tolerance: 0.5 };
+        let mean = Bound::Mean { value: 2.0, errors: 3.0, tolerance: 0.1 };
         let bounds = [
             Bound::AtMost(1.5),
             Bound::AtMost(0.0),
@@ -126,11 +151,26 @@ mod tests {
             Bound::AtLeast(1.5),
             Bound::AtLeast(-2.0),
             near,
+            mean,
         ];
         for bound in bounds {
-            for measured in [-3.0, -2.0, -1.0, 0.0, 1.0, 1.5, 2.0, 2.4, 2.6, f64::NAN] {
-                assert_eq!(bound.strain(measured) <= 1.0, bound.admits(measured), "{bound} at {measured}");
+            for error in [None, Some(0.1)] {
+                for measured in [-3.0, -2.0, -1.0, 0.0, 1.0, 1.5, 2.0, 2.35, 2.6, f64::NAN] {
+                    let inside = bound.strain(measured, error) <= 1.0;
+                    assert_eq!(inside, bound.admits(measured, error), "{bound} at {measured}");
+                }
             }
         }
+    }
+
+    #[test]
+    fn nan_obeys_no_bound_and_a_mean_needs_its_standard_error() {
+        let mean = Bound::Mean { value: 1.0, errors: 3.0, tolerance: 0.0 };
+        for bound in
+            [Bound::AtMost(1.0), Bound::AtLeast(1.0), Bound::Near { value: 1.0, tolerance: 1.0 }, mean]
+        {
+            assert!(!bound.admits(f64::NAN, Some(1.0)));
+        }
+        assert!(mean.admits(1.2, Some(0.1)) && !mean.admits(1.4, Some(0.1)) && !mean.admits(1.0, None));
     }
 }

@@ -1,6 +1,6 @@
 //! The objectives of Algorithm 1 \[40\]-\[42\] in the four cases \[46\]-\[49\]: libtorch against plain f64.
 
-use crate::claim::{CheckError, Claim, Finding, Setting};
+use crate::claim::{Basis, Bound, CheckError, Claim, Measured, Mechanism, Quantity, Removal, Setting};
 
 pub(super) const CLAIM: Claim = Claim {
     id: "objective_agreement",
@@ -9,21 +9,55 @@ pub(super) const CLAIM: Claim = Claim {
                 penalty, or both; their gradients are exact.",
     equations: &[(40, 42), (46, 49)],
     notation: &["4"],
-    measured: "every term and the gradient along random parameter directions against central differences of the plain f64 \
-               objective built on the oracle's networks, flow and conjugates, for ReLU and tanh networks and three divergences",
-    bound: "terms 1e-11 relative (rounding); gradients 1e-6 relative (central differences at 1e-5)",
-    control: "lambda halved in the kinetic term; energy at (x_{k+1}, t_k); f in the place of f*; the penalty (Lipschitz cap) \
-              dropped; kinetic term present in case none",
-    check,
+    quantities: &[
+        Quantity {
+            name: "terms",
+            what: "relative error of every term against the plain f64 objective built on the oracle's networks, flow and \
+                   conjugates, for ReLU and tanh networks, the four cases and three divergences",
+            bound: Bound::AtMost(1e-11),
+            basis: Basis::Rounding("a few thousand f64 operations"),
+        },
+        Quantity {
+            name: "gradients",
+            what: "relative error of the derivative along random parameter directions against central differences of that \
+                   objective",
+            bound: Bound::AtMost(1e-6),
+            basis: Basis::Discretisation("central differences at 1e-5: 1e-10 truncation, 1e-11 / 1e-5 rounding"),
+        },
+    ],
+    removals: &[
+        Removal {
+            name: "kinetic term",
+            what: "libtorch is given the case without it",
+            breaks: &["terms", "gradients"],
+        },
+        Removal {
+            name: "Lipschitz penalty",
+            what: "libtorch is given no penalty",
+            breaks: &["terms", "gradients"],
+        },
+        Removal {
+            name: "value of lambda",
+            what: "libtorch is given half of it",
+            breaks: &["terms", "gradients"],
+        },
+        Removal {
+            name: "place of the velocity",
+            what: "the plain energy takes grad U at (x_{k+1}, t_k), as the released code does",
+            breaks: &["terms", "gradients"],
+        },
+        Removal { name: "conjugate", what: "f in the place of f* in the plain Lambda", breaks: &["terms", "gradients"] },
+    ],
+    measure,
 };
 
 #[cfg(not(feature = "torch"))]
-fn check(_: &Setting) -> Result<Finding, CheckError> {
+fn measure(_: &Setting, _: Mechanism) -> Result<Measured, CheckError> {
     Err(CheckError::NotApplicable("built without libtorch".into()))
 }
 
 #[cfg(feature = "torch")]
-use implementation::check;
+use implementation::measure;
 
 #[cfg(feature = "torch")]
 mod implementation {
@@ -43,34 +77,32 @@ mod implementation {
     use rand_chacha::ChaCha8Rng;
     use tch::{Device, Kind, Tensor};
 
-    use super::{CheckError, Finding, Setting};
-    use crate::claim::{Basis, Bound};
-    use crate::instances::largest;
+    use super::{CheckError, Measured, Mechanism, Setting};
     use crate::torch::{to_dynamic, to_reference, to_tensor};
 
     const OPTIONS: (Kind, Device) = (Kind::Double, Device::Cpu);
     const FLOW: FlowSpecification = FlowSpecification { horizon: 1.5, steps: 3, lambda: 0.4 };
     const PENALTY: Penalty = Penalty { weight: 0.3, lipschitz: 0.1 };
 
-    /// `mean phi(x_N) + lambda h sum_k mean |v_k|^2 / 2` with its kinetic energy, plain f64.
+    /// `mean phi(x_N) + lambda h sum_k mean |v_k|^2 / 2`, plain f64.
     fn potential_objective(
         u: &Network,
         phi: &Network,
         x0: &Array2<f64>,
-        kinetic: bool,
-    ) -> Result<[f64; 3], CheckError> {
+        case: Case,
+        mechanism: Mechanism,
+    ) -> Result<f64, CheckError> {
         let flow = Flow::simulate(u, x0.view(), FLOW.horizon, FLOW.steps, FLOW.lambda)?;
         let paths = flow.trajectories()?;
         let terminal = phi.jet(paths.endpoints(), 0.0)?.values.mean().unwrap_or(f64::NAN);
-        let energy = paths.kinetic_energy().value;
-        // The released code's energy, at (x_{k+1}, t_k).
-        let mut late = 0.0;
+        let late = usize::from(mechanism.lacks("place of the velocity"));
+        let mut energy = 0.0;
         for k in 0..FLOW.steps {
-            let gradients = u.jet(flow.positions.index_axis(Axis(0), k + 1), flow.times[k])?.gradients;
-            late += FLOW.step() * gradients.mapv(|g| g * g).sum()
+            let gradients = u.jet(flow.positions.index_axis(Axis(0), k + late), flow.times[k])?.gradients;
+            energy += FLOW.step() * gradients.mapv(|g| g * g).sum()
                 / (2.0 * FLOW.lambda.powi(2) * x0.nrows() as f64);
         }
-        Ok([terminal + if kinetic { FLOW.lambda * energy } else { 0.0 }, energy, late])
+        Ok(terminal + if case.has_kinetic_energy() { FLOW.lambda * energy } else { 0.0 })
     }
 
     /// `-(mean phi(x) - Lambda(phi) - w mean (|grad phi|^2 - L^2)_+)`, plain f64.
@@ -78,17 +110,22 @@ mod implementation {
         phi: &Network,
         kind: DivergenceKind,
         [x, y, between]: [&Array2<f64>; 3],
-        penalty: bool,
+        case: Case,
+        mechanism: Mechanism,
     ) -> Result<f64, CheckError> {
         let generator = Generator::new(kind)?;
         let values = phi.jet(y.view(), 0.0)?.values.to_vec();
         let uniform = vec![1.0 / values.len() as f64; values.len()];
-        let cumulant = generalised_cumulant(&generator, &values, &uniform).value;
+        let cumulant = if mechanism.lacks("conjugate") {
+            values.iter().map(|v| generator.value(v.abs())).sum::<f64>() / values.len() as f64
+        } else {
+            generalised_cumulant(&generator, &values, &uniform).value
+        };
         let mean = phi.jet(x.view(), 0.0)?.values.mean().unwrap_or(f64::NAN);
         let gradients = phi.jet(between.view(), 0.0)?.gradients;
         let excess = gradients.rows().into_iter().map(|g| (g.dot(&g) - PENALTY.lipschitz.powi(2)).max(0.0));
         let excess = PENALTY.weight * excess.sum::<f64>() / between.nrows() as f64;
-        Ok(-(mean - cumulant - if penalty { excess } else { 0.0 }))
+        Ok(-(mean - cumulant - if case.has_penalty() { excess } else { 0.0 }))
     }
 
     /// A random direction in parameter space, as oracle perturbation and as inner product with libtorch gradients.
@@ -139,7 +176,12 @@ mod implementation {
         }
     }
 
-    pub(super) fn check(setting: &Setting) -> Result<Finding, CheckError> {
+    /// The same case without the kinetic term.
+    fn without_kinetic_energy(case: Case) -> Case {
+        if case.has_penalty() { Case::W1 } else { Case::None }
+    }
+
+    pub(super) fn measure(setting: &Setting, mechanism: Mechanism) -> Result<Measured, CheckError> {
         crate::torch::use_one_thread();
         let mut generator = setting.stream("objective_agreement");
         let mut random =
@@ -148,9 +190,9 @@ mod implementation {
         let between = random(9, 0.5);
         let mut generator = setting.stream("objective_directions");
         let relative = |a: f64, b: f64| (a - b).abs() / (1e-3 + b.abs());
-        let (mut terms, mut slopes) = (vec![], vec![]);
-        let (mut halved, mut late, mut uncapped, mut swapped, mut extra) =
-            (vec![], vec![], vec![], vec![], vec![]);
+        let tensor = |a: &Array2<f64>| to_tensor(a.view(), OPTIONS);
+        let lambda = FLOW.lambda * if mechanism.lacks("value of lambda") { 0.5 } else { 1.0 };
+        let mut measured = Measured::new();
         for (seed, activation) in [Activation::Relu, Activation::Tanh].into_iter().enumerate() {
             let shape = |time| Architecture::dense(3, &[12, 9], activation, time);
             let mut stream = Stream::new(setting.seed + seed as u64, StreamLabel::PotentialInit);
@@ -158,88 +200,49 @@ mod implementation {
             let phi = TorchNetwork::glorot(shape(false), &mut stream, OPTIONS);
             let (plain_u, plain_phi) = (to_reference(&u, "potential")?, to_reference(&phi, "potential")?);
             for case in Case::ALL {
-                let found = objective::potential(&u, &phi, &to_tensor(x0.view(), OPTIONS), FLOW, case);
-                let [value, energy, shifted] =
-                    potential_objective(&plain_u, &plain_phi, &x0, case.has_kinetic_energy())?;
-                let weight = if case.has_kinetic_energy() { FLOW.lambda } else { 0.0 };
-                terms.push(relative(found.terminal + weight * found.kinetic_energy, value));
-                terms.push(relative(found.kinetic_energy, energy));
-                late.push(relative(shifted, energy));
+                let given =
+                    if mechanism.lacks("kinetic term") { without_kinetic_energy(case) } else { case };
+                let flow = FlowSpecification { lambda, ..FLOW };
+                let found = objective::potential(&u, &phi, &tensor(&x0), flow, given);
+                let weight = if given.has_kinetic_energy() { lambda } else { 0.0 };
+                let value = potential_objective(&plain_u, &plain_phi, &x0, case, mechanism)?;
+                let error = relative(found.terminal + weight * found.kinetic_energy, value);
                 let probe = Probe::new(&u, &mut generator);
-                let along = probe.along(&found.gradient);
                 let exact = probe.central_difference(&u, |u| {
-                    Ok(potential_objective(u, &plain_phi, &x0, case.has_kinetic_energy())?[0])
+                    potential_objective(u, &plain_phi, &x0, case, mechanism)
                 })?;
-                slopes.push(relative(along, exact));
-                if case.has_kinetic_energy() {
-                    halved.push(relative(found.terminal + 0.5 * weight * found.kinetic_energy, value));
-                } else {
-                    extra.push(relative(found.terminal + FLOW.lambda * found.kinetic_energy, value));
-                }
+                let label = format!("potential, {activation:?}, {}", case.name());
+                measured.record_case("terms", &label, error).record_case(
+                    "gradients",
+                    &label,
+                    relative(probe.along(&found.gradient), exact),
+                );
 
                 for kind in [
                     DivergenceKind::KullbackLeibler,
                     DivergenceKind::JensenShannon,
                     DivergenceKind::Alpha(2.0),
                 ] {
-                    let tensor = |a: &Array2<f64>| to_tensor(a.view(), OPTIONS);
                     let points = tensor(&between);
-                    let penalty = case.has_penalty().then_some((PENALTY, &points));
+                    let penalised = case.has_penalty() && !mechanism.lacks("Lipschitz penalty");
+                    let penalty = penalised.then_some((PENALTY, &points));
                     let found = objective::critic(&phi, kind, &tensor(&x0), &tensor(&data), penalty);
-                    let value =
-                        critic_objective(&plain_phi, kind, [&x0, &data, &between], case.has_penalty())?;
+                    let sets = [&x0, &data, &between];
+                    let value = critic_objective(&plain_phi, kind, sets, case, mechanism)?;
                     let negative = found.dual_functional + found.penalty - found.generated_mean;
-                    terms.push(relative(negative, value));
                     let probe = Probe::new(&phi, &mut generator);
                     let exact = probe.central_difference(&phi, |phi| {
-                        critic_objective(phi, kind, [&x0, &data, &between], case.has_penalty())
+                        critic_objective(phi, kind, sets, case, mechanism)
                     })?;
-                    slopes.push(relative(probe.along(&found.gradient), exact));
-                    if case.has_penalty() {
-                        uncapped.push(relative(negative - found.penalty, value));
-                    }
-                    let f = Generator::new(kind)?;
-                    let wrong = plain_phi
-                        .jet(data.view(), 0.0)?
-                        .values
-                        .mapv(|v| f.value(v.abs()))
-                        .mean()
-                        .unwrap_or(f64::NAN);
-                    swapped.push(relative(wrong + found.penalty - found.generated_mean, value));
+                    let label = format!("critic, {activation:?}, {}, {kind}", case.name());
+                    measured.record_case("terms", &label, relative(negative, value)).record_case(
+                        "gradients",
+                        &label,
+                        relative(probe.along(&found.gradient), exact),
+                    );
                 }
             }
         }
-        let rounding = || Basis::Rounding("a few thousand f64 operations".into());
-        let differences = || {
-            Basis::Discretisation(
-                "central differences at 1e-5: 1e-10 truncation, 1e-11 / 1e-5 rounding".into(),
-            )
-        };
-        let bound = Bound::AtMost(1e-11);
-        let mut finding = Finding::new();
-        finding
-            .measure("largest relative error of a term", largest(terms), bound, rounding())
-            .measure(
-                "largest relative error of a gradient",
-                largest(slopes),
-                Bound::AtMost(1e-6),
-                differences(),
-            )
-            .control(
-                "lambda halved in the kinetic term",
-                crate::instances::smallest(halved),
-                bound,
-                rounding(),
-            )
-            .control("energy at (x_{k+1}, t_k), tanh and ReLU", largest(late), bound, rounding())
-            .control("Lipschitz penalty dropped", largest(uncapped), bound, rounding())
-            .control("f in the place of f*", crate::instances::smallest(swapped), bound, rounding())
-            .control(
-                "kinetic term in the cases without it",
-                crate::instances::smallest(extra),
-                bound,
-                rounding(),
-            );
-        Ok(finding)
+        Ok(measured)
     }
 }

@@ -25,7 +25,7 @@ pub struct Indicators {
 pub struct Indicator {
     /// Name in words.
     pub name: &'static str,
-    /// Mean over samples with its standard error, where the model tells it.
+    /// Mean over samples with its standard error, where the model tells it: a flow that does not move has no straightness.
     pub mean: Option<Mean>,
 }
 
@@ -73,7 +73,7 @@ fn of(path: &Path, subject: &Subject) -> Result<Indicators, InvalidInput> {
             ("mean critic slope at x_N", critic.map(|slope| slope.mean)),
         ]
         .into_iter()
-        .map(|(name, mean)| Indicator { name, mean })
+        .map(|(name, mean)| Indicator { name, mean: mean.filter(|mean| mean.value.is_finite()) })
         .collect(),
         critic_slope_max: critic.map(|slope| slope.max),
     })

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use base64::Engine;
 
 use super::Report;
-use crate::claim::{Basis, Bound, Finding, Measurement, Outcome, Verdict};
+use crate::claim::{Basis, Bound, Comparison, Finding, Measurement, Outcome, RemovalRun, Verdict};
 use crate::model::Indicators;
 use crate::number::{number, with_error};
 
@@ -106,8 +106,8 @@ fn has_plots(outcomes: &[Outcome]) -> bool {
 }
 
 fn section(page: &mut String, id: &str, outcomes: &[Outcome]) -> Result<(), String> {
-    *page += "<table class=\"summary cards\">\n<thead><tr><th>claim</th><th>verdict</th><th>measured, tightest</th>\
-              <th>bound</th><th>basis</th><th>negative control, weakest</th></tr></thead>\n<tbody>\n";
+    *page += "<table class=\"summary cards\">\n<thead><tr><th>claim</th><th>verdict</th><th>intact, tightest</th>\
+              <th>bound</th><th>basis</th><th>removed</th></tr></thead>\n<tbody>\n";
     outcomes.iter().for_each(|outcome| summary_row(page, outcome));
     *page += "</tbody>\n</table>\n";
     if has_plots(outcomes) {
@@ -159,43 +159,33 @@ fn summary_row(page: &mut String, outcome: &Outcome) {
                 escape(reason)
             );
         }
-        Some(tightest) => {
+        Some((comparison, worst)) => {
             let _ = write!(
                 page,
-                "<td data-label=\"measured, tightest of {count}\"><span class=\"value\">{}</span><br><span class=\"soft\">{}\
+                "<td data-label=\"intact, tightest of {count}\"><span class=\"value\">{}</span><br><span class=\"soft\">{}\
                  </span></td><td data-label=\"bound\" class=\"value\">{}</td><td data-label=\"basis\">{}</td>\
-                 <td data-label=\"negative control\">{}</td>",
-                measured(tightest),
-                escape(&tightest.quantity),
-                bound(tightest.bound),
-                basis(&tightest.basis),
-                control(finding),
-                count = finding.measurements.len(),
+                 <td data-label=\"removed\">{}</td>",
+                measured(worst),
+                escape(comparison.name),
+                bound(comparison.bound),
+                basis(&comparison.basis),
+                detected(finding),
+                count = finding.quantities.len(),
             );
         }
     }
     *page += "</tr>\n";
 }
 
-fn control(finding: &Finding) -> String {
-    let detected = finding.controls.iter().filter(|control| control.detected).count();
-    let weakest = finding.weakest_control().map_or_else(String::new, |control| {
-        format!(
-            ": <span class=\"value\">{}</span><br><span class=\"soft\">{} (must break {})</span>",
-            measured(&control.measurement),
-            escape(&control.mechanism),
-            bound(control.measurement.bound)
-        )
-    });
-    format!("{detected} of {} detected{weakest}", finding.controls.len())
+/// How many removals break what they must, with their names.
+fn detected(finding: &Finding) -> String {
+    let count = finding.removals.iter().filter(|removal| removal.detected).count();
+    let names: Vec<&str> = finding.removals.iter().map(|removal| removal.name).collect();
+    format!("{count} of {} noticed<br><span class=\"soft\">{}</span>", names.len(), escape(&names.join("; ")))
 }
 
 fn measured(measurement: &Measurement) -> String {
-    typeset(
-        &measurement
-            .standard_error
-            .map_or_else(|| number(measurement.measured), |error| with_error(measurement.measured, error)),
-    )
+    typeset(&measurement.text())
 }
 
 fn bound(bound: Bound) -> String {
@@ -215,7 +205,11 @@ fn basis(basis: &Basis) -> String {
 fn details(page: &mut String, outcome: &Outcome) {
     let (class, verdict, reason) = word(&outcome.verdict);
     let finding = &outcome.finding;
-    let count = finding.measurements.len() + finding.controls.len();
+    let count: usize = finding
+        .quantities
+        .iter()
+        .map(|quantity| quantity.intact.len() + quantity.removed.iter().map(Vec::len).sum::<usize>())
+        .sum();
     let _ = writeln!(
         page,
         "<details id=\"{id}\"><summary><code>{id}</code> <span class=\"word {class}\">{verdict}</span> <span class=\"soft\">\
@@ -227,25 +221,22 @@ fn details(page: &mut String, outcome: &Outcome) {
     if !reason.is_empty() {
         let _ = writeln!(page, "<dt>verdict</dt><dd>{}</dd>", escape(reason));
     }
-    for (name, text) in &outcome.method {
-        let _ = writeln!(page, "<dt>{name}</dt><dd>{}</dd>", escape(text));
+    for removal in &finding.removals {
+        let error =
+            removal.error.as_ref().map_or_else(String::new, |error| format!(" (did not run: {error})"));
+        let text = format!("{}{error}", removal.what);
+        let _ = writeln!(page, "<dt>without {}</dt><dd>{}</dd>", escape(removal.name), escape(&text));
     }
     *page += "</dl>\n";
-    if count > 0 {
-        *page += "<table class=\"cards\">\n<thead><tr><th>measured</th><th class=\"number\">value</th><th>bound</th>\
-                  <th>basis</th></tr></thead>\n<tbody>\n";
-        for measurement in &finding.measurements {
-            measurement_row(page, measurement, if measurement.holds { "" } else { "broken" }, "");
-        }
-        for control in &finding.controls {
-            let (class, lead) = if control.detected {
-                ("control", "control, must break the bound: ")
-            } else {
-                ("broken", "control NOT detected: ")
-            };
-            measurement_row(page, &control.measurement, class, lead);
-        }
+    if !finding.quantities.is_empty() {
+        *page += "<table class=\"cards\">\n<thead><tr><th>quantity</th><th>bound</th><th class=\"number\">intact</th>\
+                  <th>removed: must break the bound</th></tr></thead>\n<tbody>\n";
+        finding.quantities.iter().for_each(|comparison| comparison_row(page, finding, comparison));
         *page += "</tbody>\n</table>\n";
+    }
+    if !finding.unguarded.is_empty() {
+        let names = finding.unguarded.join("; ");
+        let _ = writeln!(page, "<p class=\"soft\">No removal breaks: {}</p>", escape(&names));
     }
     if !finding.figures.is_empty() {
         *page += "<p class=\"soft\">Figures without a bound</p>\n<dl>";
@@ -257,16 +248,41 @@ fn details(page: &mut String, outcome: &Outcome) {
     *page += "</details>\n";
 }
 
-fn measurement_row(page: &mut String, measurement: &Measurement, class: &str, lead: &str) {
+/// One quantity: its bound, the intact value and the removed ones side by side.
+fn comparison_row(page: &mut String, finding: &Finding, comparison: &Comparison) {
+    let intact = comparison.extreme(&comparison.intact);
+    let class = if intact.is_some_and(|(_, broken)| broken == 0) { "" } else { "broken" };
+    let value = |measurement: &Measurement| {
+        let case = if measurement.case.is_empty() {
+            String::new()
+        } else {
+            format!("<br><span class=\"soft\">{}</span>", escape(&measurement.case))
+        };
+        format!("<span class=\"value\">{}</span>{case}", measured(measurement))
+    };
+    let text = intact.map_or("not measured".into(), |(worst, broken)| {
+        format!(
+            "{}<br><span class=\"soft\">{broken} of {} break</span>",
+            value(worst),
+            comparison.intact.len()
+        )
+    });
+    let removed = |(removal, extreme): (&RemovalRun, Option<(&Measurement, usize, usize)>)| {
+        let class = if removal.detected { "control" } else { "broken" };
+        let text = extreme.map_or("not measured".into(), |(worst, broken, all)| {
+            format!("<span class=\"value\">{}</span>, {broken} of {all} break", measured(worst))
+        });
+        format!("<div class=\"{class}\">without {}: {text}</div>", escape(removal.name))
+    };
+    let removed: String = finding.removed(comparison).map(removed).collect();
     let _ = writeln!(
         page,
-        "<tr class=\"{class}\"><td>{lead}{}</td><td class=\"number\" data-label=\"value\">{}</td><td class=\"value\" \
-         data-label=\"bound\">{}</td><td data-label=\"basis\">{}: <span class=\"soft\">{}</span></td></tr>",
-        escape(&measurement.quantity),
-        measured(measurement),
-        bound(measurement.bound),
-        measurement.basis.kind(),
-        escape(measurement.basis.reason()),
+        "<tr class=\"{class}\"><td>{}<br><span class=\"soft\">{}</span></td><td data-label=\"bound\"><span class=\"value\">{}\
+         </span><br>{}</td><td class=\"number\" data-label=\"intact\">{text}</td><td data-label=\"removed\">{removed}</td></tr>",
+        escape(comparison.name),
+        escape(comparison.what),
+        bound(comparison.bound),
+        basis(&comparison.basis),
     );
 }
 
