@@ -224,7 +224,6 @@ mod tests {
     use ndarray::array;
 
     use super::*;
-    use crate::transport::cost::DENSE_COST_BYTES;
 
     #[test]
     fn dense_and_on_the_fly_costs_agree() {
