@@ -89,7 +89,7 @@ impl Circle {
 
     fn game(&self, source: &[f64], target: &[f64]) -> Result<TimeDependentProblem, CheckError> {
         let (source, target) = (source.to_vec(), target.to_vec());
-        Ok(TimeDependentProblem::new(self.grid.clone(), self.parameters, 0.0, KL, source, target)?)
+        Ok(TimeDependentProblem::new(self.grid, self.parameters, 0.0, KL, source, target)?)
     }
 
     /// A random Fourier series of slope below L / 2.
