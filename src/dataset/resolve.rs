@@ -102,9 +102,11 @@ type Files = [PathBuf; 4];
 fn existing(folder: Option<&Path>) -> Result<Option<Files>, Failure> {
     let named = |field: String, folder: &Path, or: &str| {
         find(folder).map(Some).map_err(|missing| {
-            let value = format!("{} (lacks {})", folder.display(), missing.join(", "));
+            let lacks = if missing.len() == FILES.len() { "all four".to_owned() } else { missing.join(", ") };
+            let value = format!("{} (lacks {lacks})", folder.display());
+            // Brief enough to be printed whole: one line takes about a hundred characters of it.
             let allowed = format!(
-                "a folder with the four IDX files of MNIST's names, .gz or plain, or a torchvision root{or}"
+                "{{train,t10k}}-{{images-idx3,labels-idx1}}-ubyte, .gz or plain, here or in MNIST/raw{or}"
             );
             Failure::bad_input(field, value, allowed)
         })
@@ -245,7 +247,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = load(DatasetChoice::Auto, Some(folder.path()), 1, 10).unwrap_err();
         assert!(matches!(error, Failure::BadInput(_)));
-        assert!(FILES.iter().all(|(name, _)| error.to_string().contains(name)), "{error}");
+        let error = error.to_string();
+        assert!(error.contains("(lacks all four)"), "{error}");
+        assert!(
+            error
+                .contains("{train,t10k}-{images-idx3,labels-idx1}-ubyte, .gz or plain, here or in MNIST/raw"),
+            "{error}"
+        );
     }
 
     fn write_files(folder: &Path, rename: impl Fn(&str) -> String) {
