@@ -4,9 +4,8 @@
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use ndarray::Array2;
 use proxflow_reference::DivergenceKind;
-use proxflow_reference::transport::{
-    PointCost, PointwiseCost, SemiRelaxedOptions, balanced_transport, semi_relaxed_transport,
-};
+use proxflow_reference::Options;
+use proxflow_reference::transport::{PointCost, PointwiseCost, balanced_transport, semi_relaxed_transport};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -42,7 +41,7 @@ fn solvers(criterion: &mut Criterion) {
     for n in [200, 1000] {
         let cost = lipschitz(n, 8).into_dense();
         let p = vec![1.0 / n as f64; n];
-        let options = SemiRelaxedOptions::default();
+        let options = Options::default();
         for kind in [DivergenceKind::KullbackLeibler, DivergenceKind::ChiSquared] {
             group.bench_function(BenchmarkId::new(format!("semi-relaxed {kind}"), n), |bencher| {
                 bencher.iter(|| semi_relaxed_transport(&cost, &p, &p, kind, &options).unwrap().gap());

@@ -15,10 +15,9 @@ use std::time::Instant;
 
 use ndarray::{Array1, Array2};
 use ndarray_npy::write_npy;
+use proxflow_reference::Options;
 use proxflow_reference::transport::cost::DENSE_COST_BYTES;
-use proxflow_reference::transport::{
-    PointCost, PointwiseCost, SemiRelaxedOptions, SemiRelaxedTransport, semi_relaxed_transport,
-};
+use proxflow_reference::transport::{PointCost, PointwiseCost, SemiRelaxedTransport, semi_relaxed_transport};
 use proxflow_reference::{DivergenceKind, ProximalParameters};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -30,7 +29,7 @@ const SHIFT: f64 = 0.5;
 const LARGEST_REPEATED: usize = 4000;
 const REPEATS: usize = 3;
 
-struct Options {
+struct Arguments {
     sizes: Vec<usize>,
     kind: DivergenceKind,
     cost: PointwiseCost,
@@ -38,7 +37,7 @@ struct Options {
     export: Option<PathBuf>,
 }
 
-impl Options {
+impl Arguments {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, Box<dyn std::error::Error>> {
         let mut options = Self {
             sizes: Vec::new(),
@@ -141,19 +140,18 @@ struct Run {
     solution: SemiRelaxedTransport,
 }
 
-fn solve(data: &Instance, options: &Options) -> Result<Run, Box<dyn std::error::Error>> {
+fn solve(data: &Instance, options: &Arguments) -> Result<Run, Box<dyn std::error::Error>> {
     let (p, q) = (data.p.to_vec(), data.q.to_vec());
     let (clock, before) = (Instant::now(), processor_seconds());
     let cost = PointCost::new(options.cost, data.x.view(), data.z.view())?.within_memory(options.dense_bytes);
     let distances = clock.elapsed().as_secs_f64();
-    let solution =
-        semi_relaxed_transport(cost.as_ref(), &p, &q, options.kind, &SemiRelaxedOptions::default())?;
+    let solution = semi_relaxed_transport(cost.as_ref(), &p, &q, options.kind, &Options::default())?;
     let processor = processor_seconds().zip(before).map_or(f64::NAN, |(after, before)| after - before);
     Ok(Run { seconds: clock.elapsed().as_secs_f64(), processor, distances, solution })
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let options = Options::parse(std::env::args().skip(1))?;
+    let options = Arguments::parse(std::env::args().skip(1))?;
     println!("f {}, cost {:?}, dimension {DIMENSION}", options.kind, options.cost);
     println!(
         "{:>7}{:>11}{:>11}{:>11}{:>11}{:>16}{:>8}{:>8}{:>10}{:>12}",

@@ -11,9 +11,8 @@ use std::fs;
 use std::time::Instant;
 
 use ndarray::ArrayD;
-use proxflow_reference::torus::{
-    DualOptions, Termination, TorusGrid, TorusProblem, geodesic_difference, solve_dual,
-};
+use proxflow_reference::Termination;
+use proxflow_reference::torus::{DualOptions, TorusGrid, TorusProblem, geodesic_difference, solve_dual};
 use proxflow_reference::{DivergenceKind, InvalidInput, ProximalParameters};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

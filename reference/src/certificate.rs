@@ -38,9 +38,10 @@ impl Bounds {
 pub enum Termination {
     /// The certified gap meets the tolerance.
     Converged,
-    /// No arc of negative reduced cost is left above rounding, but the certified gap exceeds the tolerance.
+    /// No step improves the bounds any more, but the certified gap exceeds the tolerance: transport, no arc of negative reduced
+    /// cost is left above rounding; torus, the gap is the floor of this grid (O(h^2) on smooth data).
     Stalled,
-    /// The pass limit was reached first.
+    /// The limit of passes, iterations or time was reached first.
     IterationLimit,
     /// The observer asked to stop; bounds are those known by then.
     Cancelled,

@@ -8,7 +8,8 @@ use clarabel::solver::{
 };
 use ndarray::Array2;
 use proxflow_reference::DivergenceKind;
-use proxflow_reference::transport::{DenseCost, SemiRelaxedOptions, semi_relaxed_transport};
+use proxflow_reference::Options;
+use proxflow_reference::transport::{DenseCost, semi_relaxed_transport};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -103,7 +104,7 @@ fn an_interior_point_method_finds_the_same_value() {
                 &p,
                 &q,
                 kind,
-                &SemiRelaxedOptions::default(),
+                &Options::default(),
             )
             .unwrap();
             let conic = conic_value(&cost, &p, &q, kind);
@@ -123,6 +124,6 @@ fn a_transposed_cost_has_another_value() {
     let (cost, p, q) = instance(20, 20, 7);
     let kind = DivergenceKind::KullbackLeibler;
     let transposed = DenseCost::new(cost.t().to_owned()).unwrap();
-    let ours = semi_relaxed_transport(&transposed, &p, &q, kind, &SemiRelaxedOptions::default()).unwrap();
+    let ours = semi_relaxed_transport(&transposed, &p, &q, kind, &Options::default()).unwrap();
     assert!((ours.upper - conic_value(&cost, &p, &q, kind)).abs() > 1e-3);
 }

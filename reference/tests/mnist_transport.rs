@@ -9,8 +9,7 @@ use flate2::read::GzDecoder;
 use ndarray::{Array2, Axis, s};
 use proxflow_reference::proximal::critical_lipschitz;
 use proxflow_reference::transport::{
-    PointCost, PointwiseCost, SemiRelaxedOptions, SemiRelaxedTransport, balanced_transport,
-    semi_relaxed_transport,
+    PointCost, PointwiseCost, SemiRelaxedTransport, balanced_transport, semi_relaxed_transport,
 };
 use proxflow_reference::{DivergenceKind, Measure, Options, ProximalParameters};
 use rand::seq::SliceRandom;
@@ -47,7 +46,7 @@ fn solve(name: &str, cost: PointwiseCost, x: &Array2<f64>, z: &Array2<f64>) -> S
     let distances = clock.elapsed().as_secs_f64();
     let (p, q) = (uniform(x.nrows()), uniform(z.nrows()));
     let kind = DivergenceKind::KullbackLeibler;
-    let solution = semi_relaxed_transport(&cost, &p, &q, kind, &SemiRelaxedOptions::default()).unwrap();
+    let solution = semi_relaxed_transport(&cost, &p, &q, kind, &Options::default()).unwrap();
     println!(
         "{name}: value {:.6}, KL {:.5}, gap {:.1e}, distances {distances:.2} s, solver {:.2} s",
         solution.upper,

@@ -3,11 +3,11 @@
 
 use ndarray::{Array2, Axis, array};
 use proptest::prelude::*;
+use proxflow_reference::Options;
 use proxflow_reference::divergence::Generator;
 use proxflow_reference::transport::certificate::{dual_value, primal_value};
 use proxflow_reference::transport::{
-    DenseCost, GroundCost, PointCost, PointwiseCost, SemiRelaxedOptions, SemiRelaxedTransport,
-    semi_relaxed_transport,
+    DenseCost, GroundCost, PointCost, PointwiseCost, SemiRelaxedTransport, semi_relaxed_transport,
 };
 use proxflow_reference::{DivergenceKind, Termination};
 use rand::{Rng, SeedableRng};
@@ -37,7 +37,7 @@ fn points(count: usize, grid: bool, random: &mut ChaCha8Rng) -> Array2<f64> {
 }
 
 fn solve(cost: &DenseCost, p: &[f64], q: &[f64], kind: DivergenceKind) -> SemiRelaxedTransport {
-    semi_relaxed_transport(cost, p, q, kind, &SemiRelaxedOptions::default()).unwrap()
+    semi_relaxed_transport(cost, p, q, kind, &Options::default()).unwrap()
 }
 
 /// Row sums, dual feasibility, complementary slackness, the law of the second marginal, and the gap.
@@ -213,7 +213,7 @@ fn stopping_after_one_pass_leaves_an_interval_that_contains_the_value() {
     let cost = PointCost::new(PointwiseCost::Distance, x.view(), z.view()).unwrap().into_dense();
     for kind in KINDS {
         let value = solve(&cost, &p, &q, kind).upper;
-        let options = SemiRelaxedOptions { maximum_passes: 1, ..Default::default() };
+        let options = Options { maximum_passes: 1, ..Default::default() };
         let stopped = semi_relaxed_transport(&cost, &p, &q, kind, &options).unwrap();
         assert_eq!(stopped.termination, Termination::IterationLimit, "{kind}");
         assert!(stopped.gap() > 1e-6, "{kind} {}", stopped.gap());
@@ -267,7 +267,7 @@ fn extreme_cost_scales_are_solved() {
 #[test]
 fn bad_input_is_named_before_any_work() {
     let cost = DenseCost::new(array![[0.0, 1.0]]).unwrap();
-    let options = SemiRelaxedOptions::default();
+    let options = Options::default();
     let kind = DivergenceKind::KullbackLeibler;
     for (p, q, named) in [
         (vec![0.5, 0.5], vec![0.5, 0.5], "source weights: 2 weights"),

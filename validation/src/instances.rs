@@ -2,8 +2,9 @@
 //! [`lipschitz_divergence`] and [`huber_transport`], which only fill in its arguments.
 
 use ndarray::{Array2, ArrayView1, ArrayView2};
+use proxflow_reference::Options;
 use proxflow_reference::transport::cost::{PointCost, PointwiseCost};
-use proxflow_reference::transport::{SemiRelaxedOptions, SemiRelaxedTransport, semi_relaxed_transport};
+use proxflow_reference::transport::{SemiRelaxedTransport, semi_relaxed_transport};
 use proxflow_reference::{DivergenceKind, InvalidInput, ProximalParameters};
 use rand::Rng;
 use rand_distr::{Distribution, Exp1, StandardNormal};
@@ -98,7 +99,7 @@ fn transport(
     cost: PointwiseCost,
 ) -> Result<SemiRelaxedTransport, InvalidInput> {
     let cost = PointCost::new(cost, p.points.view(), q.points.view())?.into_dense();
-    semi_relaxed_transport(&cost, &p.weights, &q.weights, kind, &SemiRelaxedOptions::default())
+    semi_relaxed_transport(&cost, &p.weights, &q.weights, kind, &Options::default())
 }
 
 /// The McShane extension `phi(x) = min_j (L |x - z_j| + psi_j)` of notation 1.4, defined everywhere.

@@ -2,8 +2,6 @@
 
 mod page;
 
-pub use proxflow_io::plot;
-
 use serde::Serialize;
 
 use crate::claim::{Outcome, Scale, Verdict};
@@ -108,7 +106,9 @@ mod tests {
         let (verdict, finding) = judge(&[GAP], &[COST], |mechanism| {
             let mut measured = Measured::new();
             measured.record("gap", if mechanism.is_intact() { 1e-12 } else { 2.5 });
-            measured.plot(plot::Plot::new("t", "x", "y", "c").line("a", vec![(0.0, 1.0), (1.0, 2.0)]));
+            measured.plot(
+                proxflow_io::plot::Plot::new("t", "x", "y", "c").line("a", vec![(0.0, 1.0), (1.0, 2.0)]),
+            );
             Ok(measured)
         });
         let outcome = Outcome {

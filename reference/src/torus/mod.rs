@@ -24,5 +24,5 @@ pub use lattice::neighbour_table::NeighbourTable;
 pub use operators::hopf_lax::{hopf_lax, hopf_lax_at, hopf_lax_map};
 pub use operators::lipschitz::lipschitz_envelope;
 pub use problem::TorusProblem;
-pub use solution::{BoundedProblem, Termination, TorusSolution};
+pub use solution::{BoundedProblem, TorusSolution};
 pub use static_solver::{MOST_STATIC_NODES, MiddlePoint, Move, StaticSolution, solve_static};

@@ -3,7 +3,7 @@
 use ndarray::ArrayD;
 use serde::Serialize;
 
-use crate::certificate::{Bounds, Sign, gate};
+use crate::certificate::{Bounds, Sign, Termination, gate};
 
 /// Which problem `lower` and `upper` refer to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -18,20 +18,6 @@ pub enum BoundedProblem {
     HatSpread,
     /// The discrete game of the time-dependent scheme.
     Scheme,
-}
-
-/// Why a solver stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Termination {
-    /// `upper - lower` reached the requested tolerance.
-    Gap,
-    /// The iteration or time budget ran out first; the bounds are valid, only wider than asked for.
-    Budget,
-    /// No step improves the smooth dual any more: the gap is the floor of this grid (O(h^2) on smooth data).
-    Floor,
-    /// The bounds failed the gate of [`TorusSolution::gated`]: they are no certificate, and are not given.
-    Failed,
 }
 
 /// A certified solution: `lower <= optimum <= upper`, with the fields that attain the bounds.
@@ -132,7 +118,7 @@ mod tests {
             kinetic_cost: upper,
             lipschitz_cost: 0.0,
             divergence: 0.0,
-            termination: Termination::Gap,
+            termination: Termination::Converged,
             iterations: 1,
             seconds: 0.0,
         }
@@ -148,7 +134,7 @@ mod tests {
         ] {
             let gated = solution(lower, upper).gated();
             assert_eq!((gated.lower, gated.upper), expected);
-            assert_eq!(gated.termination, Termination::Gap);
+            assert_eq!(gated.termination, Termination::Converged);
         }
     }
 

@@ -101,7 +101,7 @@ pub struct PrimalValue {
     pub(crate) scale: f64,
 }
 
-/// Evaluates the primal at a plan whose rows sum to `p` (see [`renormalise_rows`]).
+/// Evaluates the primal at a plan whose rows sum to `p`.
 pub fn primal_value(
     cost: &dyn GroundCost,
     q: &[f64],

@@ -26,8 +26,3 @@ pub use cost::{DenseCost, GroundCost, PointCost, PointwiseCost};
 pub use potential::{PotentialGradient, TransportPotential};
 pub use semi_relaxed::{SemiRelaxedPlan, SemiRelaxedTransport, semi_relaxed_transport};
 pub use wasserstein::{Order, WassersteinDistance, WassersteinPlan, wasserstein};
-
-pub use crate::certificate::{Bounds, Termination as Outcome};
-pub use crate::observer::Progress;
-/// The options of the solvers.
-pub type SemiRelaxedOptions = crate::options::Options<'static>;

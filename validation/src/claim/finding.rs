@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Basis, Bound, CheckError, Measured, Measurement, Mechanism, Quantity, Removal, Verdict};
 use crate::number::{number, with_error};
-use crate::report::plot::Plot;
+use proxflow_io::plot::Plot;
 
 /// One declared quantity: its bound, and what the intact run and each removal measured.
 #[derive(Debug, Clone, Serialize)]

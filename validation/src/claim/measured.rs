@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::report::plot::Plot;
+use proxflow_io::plot::Plot;
 
 /// One measurement of a quantity.
 #[derive(Debug, Clone, Serialize)]

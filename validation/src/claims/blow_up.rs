@@ -6,7 +6,7 @@ use proxflow_reference::divergence::{Boundary, GridMeasure, UniformGrid, f_diver
 
 use crate::claim::{Basis, Bound, CheckError, Claim, Measured, Mechanism, Quantity, Removal, Setting};
 use crate::instances::{Measure, largest, lipschitz_divergence, normalised, quantile_transport, smallest};
-use crate::report::plot::Plot;
+use proxflow_io::plot::Plot;
 
 const KL: DivergenceKind = DivergenceKind::KullbackLeibler;
 

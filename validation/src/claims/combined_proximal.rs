@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView1};
 use proxflow_reference::divergence::Generator;
 use proxflow_reference::proximal::combined_proximal;
 use proxflow_reference::transport::cost::{PointCost, PointwiseCost};
-use proxflow_reference::transport::{SemiRelaxedOptions, semi_relaxed_transport};
+use proxflow_reference::transport::{semi_relaxed_transport};
 use proxflow_reference::{DivergenceKind, Options, ProximalParameters};
 use rand::Rng;
 
@@ -135,7 +135,7 @@ fn measure(setting: &Setting, mechanism: Mechanism) -> Result<Measured, CheckErr
             PointwiseCost::Huber(parameters)
         };
         let cost = PointCost::new(cost, from.points.view(), to.points.view())?.into_dense();
-        let mut options = SemiRelaxedOptions::default();
+        let mut options = Options::default();
         if mechanism.lacks("optimality") {
             options.maximum_passes = 1;
         }

@@ -78,7 +78,7 @@ mod implementation {
 
     use super::{CheckError, Measured, Mechanism, Setting};
     use crate::instances::{Measure, distance, lipschitz_divergence, mcshane};
-    use crate::report::plot::Plot;
+    use proxflow_io::plot::Plot;
     use crate::torch::{to_tensor, values};
 
     const L: f64 = 1.0;

@@ -5,7 +5,7 @@ use proxflow_reference::divergence::{Generator, f_divergence};
 
 use crate::claim::{Basis, Bound, CheckError, Claim, Measured, Mechanism, Quantity, Removal, Setting};
 use crate::instances::{KINDS, Measure, largest, lipschitz_divergence, quantile_transport, smallest};
-use crate::report::plot::Plot;
+use proxflow_io::plot::Plot;
 
 const CERTIFIED: Basis = Basis::Rounding("certified gap of every value is at most 1e-11 (1 + |value|)");
 

@@ -7,7 +7,7 @@ use proxflow_reference::torus::time_solver::HamiltonJacobiScheme;
 use proxflow_reference::torus::{NeighbourTable, TorusGrid};
 
 use crate::claim::{Basis, Bound, CheckError, Claim, Measured, Mechanism, Quantity, Removal, Setting};
-use crate::report::plot::Plot;
+use proxflow_io::plot::Plot;
 
 pub(super) const CLAIM: Claim = Claim {
     id: "energy_identity",

@@ -53,7 +53,7 @@ mod implementation {
 
     use super::{CheckError, Measured, Mechanism, Setting};
     use crate::instances::{Measure, huber_transport, normalised};
-    use crate::report::plot::Plot;
+    use proxflow_io::plot::Plot;
     use crate::torch::to_array;
 
     pub(super) fn measure(setting: &Setting, mechanism: Mechanism) -> Result<Measured, CheckError> {

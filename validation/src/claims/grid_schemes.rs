@@ -9,7 +9,7 @@ use rand::Rng;
 
 use crate::claim::{Basis, Bound, CheckError, Claim, Measured, Mechanism, Quantity, Removal, Setting};
 use crate::instances::{largest, normalised, smallest};
-use crate::report::plot::Plot;
+use proxflow_io::plot::Plot;
 
 const SUMS: Basis = Basis::Rounding("sums of side^2 terms of order one");
 

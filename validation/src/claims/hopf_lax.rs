@@ -5,7 +5,7 @@ use proxflow_reference::{DivergenceKind, ProximalParameters};
 
 use crate::claim::{Basis, Bound, CheckError, Claim, Measured, Mechanism, Quantity, Removal, Setting};
 use crate::instances::{Measure, huber_transport, largest, mcshane};
-use crate::report::plot::Plot;
+use proxflow_io::plot::Plot;
 
 const L: f64 = 0.7;
 const LAMBDA: f64 = 1.0;

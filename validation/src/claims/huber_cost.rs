@@ -5,7 +5,7 @@ use proxflow_reference::transport::cost::PointwiseCost;
 
 use crate::claim::{Basis, Bound, CheckError, Claim, Measured, Mechanism, Quantity, Removal, Setting};
 use crate::instances::{golden_section, largest};
-use crate::report::plot::Plot;
+use proxflow_io::plot::Plot;
 
 const OPERATIONS: Basis = Basis::Rounding("a dozen operations; the minimum is flat in y");
 

@@ -5,13 +5,13 @@ use proxflow_reference::torus::{
     BoundedProblem, DualOptions, MiddlePoint, NamedDensity, TorusGrid, TorusProblem, TorusSolution,
     solve_dual, solve_static,
 };
-use proxflow_reference::transport::SemiRelaxedOptions;
+use proxflow_reference::Options;
 use proxflow_reference::{DivergenceKind, InvalidInput, ProximalParameters};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::claim::{Basis, Bound, CheckError, Claim, Measured, Mechanism, Quantity, Removal, Setting};
-use crate::report::plot::Plot;
+use proxflow_io::plot::Plot;
 
 pub(super) const CLAIM: Claim = Claim {
     id: "large_grid",
@@ -124,7 +124,7 @@ fn measure(setting: &Setting, mechanism: Mechanism) -> Result<Measured, CheckErr
                 let (source, target, other) = (density(), density(), density());
                 let parameters = ProximalParameters::new(lipschitz, 1.0, 1.0)?;
                 let problem = TorusProblem::new(grid, &source, &target, parameters, KL)?;
-                let exact = solve_static(&problem, MiddlePoint::Node, &SemiRelaxedOptions::default())?.solution;
+                let exact = solve_static(&problem, MiddlePoint::Node, &Options::default())?.solution;
 
                 let mut given = parameters;
                 if mechanism.lacks("Lipschitz cap") {

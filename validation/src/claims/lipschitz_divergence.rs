@@ -3,12 +3,13 @@
 use ndarray::ArrayView1;
 use proxflow_reference::DivergenceKind;
 use proxflow_reference::divergence::{Generator, LipschitzPotential, f_divergence};
+use proxflow_reference::Options;
 use proxflow_reference::transport::cost::{PointCost, PointwiseCost};
-use proxflow_reference::transport::{SemiRelaxedOptions, semi_relaxed_transport};
+use proxflow_reference::transport::{semi_relaxed_transport};
 
 use crate::claim::{Basis, Bound, CheckError, Claim, Measured, Mechanism, Quantity, Removal, Setting};
 use crate::instances::{KINDS, Measure, distance, golden_section, largest, mcshane, normalised};
-use crate::report::plot::Plot;
+use proxflow_io::plot::Plot;
 
 const SUMS: Basis = Basis::Rounding("n terms of order one; certified tolerance 1e-11");
 
@@ -90,7 +91,7 @@ fn measure(setting: &Setting, mechanism: Mechanism) -> Result<Measured, CheckErr
         let cost = PointCost::new(cost, x.points.view(), z.points.view())?.into_dense();
         let uniform = normalised(vec![1.0; n]);
         let weights = if mechanism.lacks("weights of P") { &uniform } else { &p.weights };
-        let mut options = SemiRelaxedOptions::default();
+        let mut options = Options::default();
         if mechanism.lacks("optimality") {
             options.maximum_passes = 1;
         }

@@ -2,7 +2,7 @@
 
 use crate::claim::{Basis, Bound, CheckError, Claim, Measured, Mechanism, Quantity, Removal, Setting};
 use crate::mnist::released;
-use crate::report::plot::Plot;
+use proxflow_io::plot::Plot;
 
 pub(super) const CLAIM: Claim = Claim {
     id: "published_curves",

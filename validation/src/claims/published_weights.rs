@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::claim::{Basis, Bound, CheckError, Claim, Measured, Mechanism, Quantity, Removal, Setting};
 use crate::mnist::released;
-use crate::report::plot::Plot;
+use proxflow_io::plot::Plot;
 
 const RATIO: Bound = Bound::Mean { value: 1.0, errors: 4.0, tolerance: 0.0 };
 const INDEPENDENT: Basis = Basis::Golden(

@@ -5,7 +5,7 @@ use proxflow_reference::flow::{ClosedForm, Flow};
 use rand::Rng;
 
 use crate::claim::{Basis, Bound, CheckError, Claim, Measured, Mechanism, Quantity, Removal, Setting};
-use crate::report::plot::Plot;
+use proxflow_io::plot::Plot;
 
 const STEPS: Basis = Basis::Rounding("64 steps of order-one terms");
 const ROUNDING: Bound = Bound::AtMost(1e-12);

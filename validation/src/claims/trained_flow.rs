@@ -95,7 +95,7 @@ mod implementation {
 
     use super::problem::{Problem, Space, problems};
     use super::{CheckError, Measured, Mechanism, Setting};
-    use crate::report::plot::Plot;
+    use proxflow_io::plot::Plot;
     use crate::torch::{to_array, to_tensor};
 
     const OPTIONS: (Kind, Device) = (Kind::Float, Device::Cpu);

@@ -12,7 +12,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::claim::{Basis, Bound, CheckError, Claim, Measured, Mechanism, Quantity, Removal, Setting};
-use crate::report::plot::Plot;
+use proxflow_io::plot::Plot;
 
 const KL: DivergenceKind = DivergenceKind::KullbackLeibler;
 

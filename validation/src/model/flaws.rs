@@ -2,7 +2,7 @@
 
 use ndarray::Axis;
 
-use super::{Subject, spread};
+use super::subject::{Subject, spread};
 use crate::claim::Removal;
 
 /// A part of what an optimal model has, and how its data look without it.

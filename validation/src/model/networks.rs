@@ -5,7 +5,7 @@ use proxflow_reference::trajectory::{Mean, slope, terminal_residual};
 
 use super::{Subject, record_mean};
 use crate::claim::{CheckError, Measured};
-use crate::report::plot::Plot;
+use proxflow_io::plot::Plot;
 
 fn unknown(what: &str) -> CheckError {
     CheckError::NotApplicable(format!("needs {what} (--checkpoint, or the arrays of that name in the .npz)"))

@@ -2,7 +2,7 @@
 
 use ndarray::Array2;
 
-use super::{Subject, spread};
+use super::subject::{Subject, spread};
 use crate::claim::{CheckError, Measured};
 use crate::instances::{Measure, huber_transport, lipschitz_divergence};
 

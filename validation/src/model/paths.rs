@@ -5,7 +5,7 @@ use proxflow_reference::trajectory::Trajectories;
 use super::{Subject, record_mean, shifted};
 use crate::claim::{CheckError, Measured};
 use crate::instances::largest;
-use crate::report::plot::Plot;
+use proxflow_io::plot::Plot;
 
 pub(super) fn straight_lines(subject: &Subject) -> Result<Measured, CheckError> {
     let paths = subject.finest()?;

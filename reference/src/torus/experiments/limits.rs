@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::options::Options;
 use crate::specification::{DivergenceKind, InvalidInput, ProximalParameters};
 use crate::torus::densities::NamedDensity;
 use crate::torus::experiments::convergence::{ConvergenceTable, l1_distance, sup_distance_modulo_constant};
@@ -10,7 +11,6 @@ use crate::torus::lattice::grid::TorusGrid;
 use crate::torus::problem::TorusProblem;
 use crate::torus::static_solver::{MiddlePoint, solve_static};
 use crate::torus::time_solver::{TimeDependentOptions, TimeDependentProblem};
-use crate::transport::SemiRelaxedOptions;
 
 /// A game on refined grids.
 #[derive(Debug, Clone, Copy)]
@@ -107,9 +107,7 @@ impl Peer {
     /// `J*` (the upper bound) and `U(., 0)`.
     fn solve(self, problem: &TorusProblem) -> Result<(f64, Vec<f64>), InvalidInput> {
         let solution = match self {
-            Self::Static => {
-                solve_static(problem, MiddlePoint::Node, &SemiRelaxedOptions::default())?.solution
-            }
+            Self::Static => solve_static(problem, MiddlePoint::Node, &Options::default())?.solution,
             Self::LargeGrid => {
                 let options = DualOptions { relative_gap: 0.0, ..DualOptions::default() };
                 solve_dual(problem, &options)?

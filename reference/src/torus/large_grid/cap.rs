@@ -7,6 +7,7 @@
 //! until the certified gap is small enough
 //! ```
 
+use crate::certificate::Termination;
 use crate::torus::large_grid::ascent::slope_cap::SlopeCap;
 use crate::torus::large_grid::ascent::{Ascent, AscentStep};
 use crate::torus::large_grid::bounds::continuum_bounds::{ContinuumBounds, ContinuumDual};
@@ -15,7 +16,6 @@ use crate::torus::large_grid::options::{Aim, AtFloor, Effort};
 use crate::torus::large_grid::tuning;
 use crate::torus::lattice::control_slopes::violation;
 use crate::torus::lattice::edge_flux::EdgeFlux;
-use crate::torus::solution::Termination;
 
 /// Best points found, for the continuum game of [`crate::torus::large_grid::bounds::continuum_bounds`].
 pub(in crate::torus::large_grid) struct CappedPoint {
@@ -95,9 +95,9 @@ impl Certificate {
             };
         let point = self.best.insert(point);
         if met {
-            point.termination = Termination::Gap;
+            point.termination = Termination::Converged;
         } else if at_floor {
-            point.termination = Termination::Floor;
+            point.termination = Termination::Stalled;
         }
         met || at_floor
     }
@@ -143,7 +143,7 @@ pub(in crate::torus::large_grid) fn certify(
     let dual = bounds.below(&ascent.level, &ascent.phi, tolerance);
     let rho = (ascent.smooth.rearranged_cost(), &ascent.smooth.marginal[..]);
     let primal = bounds.above(&ascent.level, rho, &ascent.tilted, &flux);
-    CappedPoint { primal, dual, termination: Termination::Budget }
+    CappedPoint { primal, dual, termination: Termination::IterationLimit }
 }
 
 /// Whether the potential of the free ascent breaks the cap where the target sees it, or some mass would rather land where the

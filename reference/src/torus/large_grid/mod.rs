@@ -32,11 +32,12 @@ use self::level::Level;
 use self::options::Effort;
 pub use self::options::{AtFloor, DualOptions};
 use self::outcome::{Reached, solution};
+use crate::certificate::Termination;
 use crate::specification::InvalidInput;
 use crate::torus::lattice::control_slopes::prolong_stresses;
 use crate::torus::lattice::transfer::prolong_values;
 use crate::torus::problem::TorusProblem;
-use crate::torus::solution::{Termination, TorusSolution};
+use crate::torus::solution::TorusSolution;
 
 /// Solves `problem` (KL only) on its grid.
 ///
@@ -118,7 +119,7 @@ struct Climbed {
 impl Climbed {
     /// Whether a finer grid may meet the gap: it does where the cap acts and every bound is one of the continuum.
     fn grid_is_the_limit(&self, reached: &Reached) -> bool {
-        self.ascent.cap.is_some() && reached.termination() != Termination::Gap
+        self.ascent.cap.is_some() && reached.termination() != Termination::Converged
     }
 
     /// Potential and multipliers on the next finer grid.
@@ -137,7 +138,7 @@ fn climb(level: Level, start: Start, effort: &Effort, observe: &mut dyn FnMut(&A
     let mut ascent = Ascent::new(level, start.phi);
     if start.multipliers.is_none() {
         let free = climb_free(&mut ascent, effort, observe);
-        let met = free.termination == Termination::Gap;
+        let met = free.termination == Termination::Converged;
         if met || !cap_acts(&mut ascent, &free.dual) {
             let reached = effort.aim.map(|aim| {
                 let nodes = Reached::Nodes(free);

@@ -10,11 +10,12 @@ use super::ascent::free::FreePoint;
 use super::cap::CappedPoint;
 use super::level::PrimalPoint;
 use super::tuning;
+use crate::certificate::Termination;
 use crate::torus::lattice::grid::TorusGrid;
 use crate::torus::lattice::transfer::{coarser, every_second, restrict_masses};
 use crate::torus::lattice::vector::kullback_leibler;
 use crate::torus::problem::TorusProblem;
-use crate::torus::solution::{BoundedProblem, Termination, TorusSolution};
+use crate::torus::solution::{BoundedProblem, TorusSolution};
 
 /// The best points of one of the two problems.
 pub(super) enum Reached {
@@ -42,7 +43,7 @@ impl Reached {
     /// `continuum` in place of these node bounds, which the static solver shares, where it meets the gap or is much tighter.
     pub(super) fn or_much_tighter(self, mut continuum: CappedPoint, relative_gap: f64) -> Self {
         let met = continuum.gap() <= relative_gap * continuum.primal.value().abs();
-        continuum.termination = if met { Termination::Gap } else { self.termination() };
+        continuum.termination = if met { Termination::Converged } else { self.termination() };
         if met || tuning::NODES_PREFERRED * continuum.gap() < self.gap() {
             Self::Continuum(continuum)
         } else {
@@ -101,7 +102,7 @@ pub(super) fn solution(
     }
     .gated();
     if solution.termination != Termination::Failed && solution.gap() <= relative_gap * solution.upper.abs() {
-        solution.termination = Termination::Gap;
+        solution.termination = Termination::Converged;
     }
     solution
 }

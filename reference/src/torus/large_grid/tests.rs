@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 use super::options::Aim;
 use super::*;
+use crate::options::Options;
 use crate::specification::{DivergenceKind, ProximalParameters};
 use crate::torus::experiments::uniqueness::starts::random_potential;
 use crate::torus::lattice::grid::TorusGrid;
@@ -9,7 +10,6 @@ use crate::torus::lattice::neighbour_table::NeighbourTable;
 use crate::torus::lattice::vector::kullback_leibler;
 use crate::torus::solution::BoundedProblem;
 use crate::torus::{MiddlePoint, NamedDensity, solve_static};
-use crate::transport::SemiRelaxedOptions;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -42,7 +42,7 @@ fn assert_bounds_hold(problem: &TorusProblem, large: &TorusSolution, exact: &Tor
 }
 
 fn exact(problem: &TorusProblem) -> TorusSolution {
-    solve_static(problem, MiddlePoint::Node, &SemiRelaxedOptions::default()).unwrap().solution
+    solve_static(problem, MiddlePoint::Node, &Options::default()).unwrap().solution
 }
 
 #[test]
@@ -115,13 +115,18 @@ fn smooth_densities_under_an_active_cap_are_certified_to_a_thousandth_on_256_nod
     {
         let solution = solve(&problem((2, 256), densities, (lipschitz, 1.0, 1.0)), 1e-3);
         assert_eq!(solution.bounded, BoundedProblem::HatSpread);
-        assert_eq!(solution.termination, Termination::Gap, "{densities:?}: {}", solution.relative_gap());
+        assert_eq!(
+            solution.termination,
+            Termination::Converged,
+            "{densities:?}: {}",
+            solution.relative_gap()
+        );
         assert!(solution.relative_gap() <= 1e-3 && solution.lipschitz_cost > 0.01 * solution.upper);
     }
     // One round on the finest grid, and the gap met in it, is no spent budget.
     let options = DualOptions { relative_gap: 0.05, rounds: 1, ..DualOptions::default() };
     let coarse = solve_dual(&problem((2, 64), (Bump, Mixture), (0.1, 1.0, 1.0)), &options).unwrap();
-    assert_eq!(coarse.termination, Termination::Gap);
+    assert_eq!(coarse.termination, Termination::Converged);
 }
 
 #[test]
@@ -129,7 +134,7 @@ fn towards_a_singular_target_the_gap_has_second_order_too() {
     let solutions = [32, 64, 128]
         .map(|n| solve(&problem((2, n), (NamedDensity::Bump, NamedDensity::Circle), (10.0, 1.0, 1.0)), 0.0));
     for pair in solutions.windows(2) {
-        assert_ne!(pair[1].termination, Termination::Budget);
+        assert_ne!(pair[1].termination, Termination::IterationLimit);
         let order = (pair[0].gap() / pair[1].gap()).log2();
         assert!((order - 2.0).abs() < 0.2, "{order}"); // the circle's nodes change from grid to grid
     }
@@ -272,7 +277,7 @@ fn equal_densities_are_worth_nothing_and_nearly_equal_ones_nearly_nothing_on_eve
             for n in [32, 64] {
                 let solution = solve(&problem((2, n), (density, density), (lipschitz, 1.0, 1.0)), 1e-4);
                 assert_eq!((solution.lower, solution.upper), (0.0, 0.0), "{density} {lipschitz} {n}");
-                assert_eq!(solution.termination, Termination::Gap);
+                assert_eq!(solution.termination, Termination::Converged);
                 assert_eq!(solution.relative_gap(), 0.0);
             }
         }

@@ -54,8 +54,9 @@ impl GroundCost for CirculantCost {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::options::Options;
     use crate::specification::DivergenceKind;
-    use crate::transport::{DenseCost, SemiRelaxedOptions, semi_relaxed_transport};
+    use crate::transport::{DenseCost, semi_relaxed_transport};
     use ndarray::Array2;
 
     #[test]
@@ -76,7 +77,7 @@ mod tests {
         let q: Vec<f64> = (0..n).map(|j| (j + 1) as f64 / (n * (n + 1) / 2) as f64).collect();
         let solve = |cost: &dyn GroundCost| {
             let kind = DivergenceKind::KullbackLeibler;
-            semi_relaxed_transport(cost, &p, &q, kind, &SemiRelaxedOptions::default()).unwrap().upper
+            semi_relaxed_transport(cost, &p, &q, kind, &Options::default()).unwrap().upper
         };
         assert_eq!(solve(&cost), solve(&DenseCost::new(matrix).unwrap()));
     }

@@ -7,14 +7,15 @@ use std::time::Instant;
 
 use ndarray::{Array2, ArrayD};
 
+use crate::options::Options;
 use crate::specification::InvalidInput;
 use crate::torus::lattice::grid::TorusGrid;
 use crate::torus::operators::hopf_lax::{hopf_lax, hopf_lax_map};
 use crate::torus::operators::lipschitz::envelope_with_apexes;
 use crate::torus::problem::TorusProblem;
-use crate::torus::solution::{BoundedProblem, Termination, TorusSolution};
+use crate::torus::solution::{BoundedProblem, TorusSolution};
 use crate::torus::static_solver::circulant_cost::CirculantCost;
-use crate::transport::{DenseCost, GroundCost, Outcome, SemiRelaxedOptions, semi_relaxed_transport};
+use crate::transport::{DenseCost, GroundCost, semi_relaxed_transport};
 
 /// Nodes at most, with or without mass: more are refused before anything is allocated.
 pub const MOST_STATIC_NODES: usize = 1 << 20;
@@ -61,7 +62,7 @@ pub struct StaticSolution {
 pub fn solve_static(
     problem: &TorusProblem,
     middle: MiddlePoint,
-    options: &SemiRelaxedOptions,
+    options: &Options,
 ) -> Result<StaticSolution, InvalidInput> {
     let started = Instant::now();
     if problem.grid.node_count() > MOST_STATIC_NODES {
@@ -126,11 +127,7 @@ pub fn solve_static(
         kinetic_cost,
         lipschitz_cost,
         divergence: transport.divergence,
-        termination: match transport.termination {
-            Outcome::Converged => Termination::Gap,
-            Outcome::Stalled => Termination::Floor,
-            _ => Termination::Budget,
-        },
+        termination: transport.termination,
         iterations: transport.iterations,
         seconds: started.elapsed().as_secs_f64(),
     }
@@ -297,7 +294,7 @@ mod tests {
         ] {
             for middle in [MiddlePoint::Node, MiddlePoint::Continuum] {
                 let problem = problem(dimension, n, target, lipschitz);
-                let solved = solve_static(&problem, middle, &SemiRelaxedOptions::default()).unwrap().solution;
+                let solved = solve_static(&problem, middle, &Options::default()).unwrap().solution;
                 assert!(solved.gap().abs() <= 1e-11 * (1.0 + solved.upper)); // the solver's promise
                 let sum = solved.kinetic_cost + solved.lipschitz_cost + solved.divergence;
                 assert!((sum - solved.upper).abs() < 1e-12, "{middle:?} {target}: {sum} {}", solved.upper); // rounding
@@ -309,8 +306,7 @@ mod tests {
     #[test]
     fn node_and_huber_optima_differ_by_at_most_the_excess() {
         let problem = problem(2, 16, NamedDensity::TwoBumps, 0.2);
-        let value =
-            |middle| solve_static(&problem, middle, &SemiRelaxedOptions::default()).unwrap().solution.upper;
+        let value = |middle| solve_static(&problem, middle, &Options::default()).unwrap().solution.upper;
         let (node, huber) = (value(MiddlePoint::Node), value(MiddlePoint::Continuum));
         assert!(node >= huber - 1e-12); // rounding
         assert!(node - huber <= problem.huber_excess() + 1e-12); // rounding
@@ -323,7 +319,7 @@ mod tests {
         let problem = problem(2, 16, NamedDensity::TwoBumps, 0.3);
         let grid = problem.grid;
         let (lambda, horizon) = (problem.parameters.lambda, problem.parameters.horizon);
-        let solved = solve_static(&problem, MiddlePoint::Node, &SemiRelaxedOptions::default()).unwrap();
+        let solved = solve_static(&problem, MiddlePoint::Node, &Options::default()).unwrap();
         let phi = &solved.solution.terminal_potential;
         let half = hopf_lax(&grid, phi, lambda, horizon / 2.0).unwrap();
         let mut checked = 0;
@@ -358,9 +354,7 @@ mod tests {
                 let problem =
                     TorusProblem::new(grid, source, target, parameters, DivergenceKind::KullbackLeibler)
                         .unwrap();
-                let solved = solve_static(&problem, MiddlePoint::Node, &SemiRelaxedOptions::default())
-                    .unwrap()
-                    .solution;
+                let solved = solve_static(&problem, MiddlePoint::Node, &Options::default()).unwrap().solution;
                 assert!(solved.gap() <= 1e-9 * (1.0 + solved.upper), "{lipschitz} {lambda} {horizon}");
             }
         }

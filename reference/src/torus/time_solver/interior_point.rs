@@ -4,8 +4,8 @@ use super::central_path::{Point, scaled_flux};
 use super::game::TimeDependentProblem;
 use super::options::{Start, TimeDependentOptions};
 use super::solution::TimeDependentSolution;
+use crate::certificate::Termination;
 use crate::specification::InvalidInput;
-use crate::torus::solution::Termination;
 use crate::torus::time_solver::barrier;
 
 impl TimeDependentProblem {
@@ -21,7 +21,7 @@ impl TimeDependentProblem {
         let mut multipliers = Vec::new();
         let (mut best, mut history) = (None, Vec::new());
         let (mut path, mut polishing) = (f64::INFINITY, 0);
-        let mut termination = Termination::Budget;
+        let mut termination = Termination::IterationLimit;
         for iteration in 0..=options.most_iterations {
             if multipliers.is_empty() {
                 path = FIRST_PATH / nodes as f64;
@@ -39,7 +39,7 @@ impl TimeDependentProblem {
             let certified = path <= last_path && history[iteration] <= allowed;
             polishing += usize::from(certified);
             if certified && (centred <= path || polishing > POLISHING_STEPS) {
-                termination = Termination::Gap;
+                termination = Termination::Converged;
                 break;
             }
             if iteration == options.most_iterations {
@@ -49,7 +49,7 @@ impl TimeDependentProblem {
                 path = (0.1 * path).min(path.powf(1.5)).max(last_path);
             }
             let Some(direction) = self.newton_direction(&point, &multipliers, path) else {
-                termination = Termination::Floor;
+                termination = Termination::Stalled;
                 break;
             };
             let slopes = barrier::scaled_differences(neighbours, self.lipschitz, &direction);
@@ -63,7 +63,7 @@ impl TimeDependentProblem {
             match self.line_search(&point, &direction, step, path) {
                 Some(next) => point = next,
                 None => {
-                    termination = if polishing > 0 { Termination::Gap } else { Termination::Floor };
+                    termination = if polishing > 0 { Termination::Converged } else { Termination::Stalled };
                     break;
                 }
             }

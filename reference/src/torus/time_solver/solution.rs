@@ -2,8 +2,9 @@
 
 use ndarray::ArrayD;
 
+use crate::certificate::Termination;
 use crate::torus::problem::TorusProblem;
-use crate::torus::solution::{BoundedProblem, Termination, TorusSolution};
+use crate::torus::solution::{BoundedProblem, TorusSolution};
 use crate::torus::time_solver::continuity::DensityFlow;
 
 /// The discrete mean-field game solved: potentials, densities and their certificate.
@@ -25,7 +26,7 @@ pub struct TimeDependentSolution {
     pub flow: DensityFlow,
     /// `eta = grad Lambda_pi(phi)`; for KL `pi e^phi / Z`.
     pub intermediate: Vec<f64>,
-    /// Beckmann flux from `rho_T` to `eta`, one field per axis (units of [`crate::torus::time_solver::barrier`]).
+    /// Beckmann flux from `rho_T` to `eta`, one field per axis (`L h` times the mass that a node sends on).
     pub flux: Vec<Vec<f64>>,
     /// Why the method stopped.
     pub termination: Termination,

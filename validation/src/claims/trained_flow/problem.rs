@@ -1,8 +1,9 @@
 //! The problems of the claim: laws, their samples, and exact values on those samples.
 
 use ndarray::Array2;
+use proxflow_reference::Options;
 use proxflow_reference::transport::cost::{DenseCost, PointwiseCost};
-use proxflow_reference::transport::{SemiRelaxedOptions, SemiRelaxedTransport, semi_relaxed_transport};
+use proxflow_reference::transport::{SemiRelaxedTransport, semi_relaxed_transport};
 use proxflow_reference::{DivergenceKind, InvalidInput, ProximalParameters};
 use rand_chacha::ChaCha8Rng;
 
@@ -73,7 +74,7 @@ impl Problem {
             cost.of_squared_distance(self.squared_distance(from, i, j))
         }))?;
         let kind = DivergenceKind::KullbackLeibler;
-        semi_relaxed_transport(&cost, &p, &q, kind, &SemiRelaxedOptions::default())
+        semi_relaxed_transport(&cost, &p, &q, kind, &Options::default())
     }
 
     /// Mass that the optimal plan carries further than `L T / lambda`, where W1 takes over.

@@ -19,6 +19,8 @@ use self::fields::straight_line_fields;
 use self::relabelled::relabelled_cost;
 use self::spread::{Sample, Spread};
 use self::starts::{random_potential, random_relabelling};
+use crate::certificate::Termination;
+use crate::options::Options;
 use crate::specification::{DivergenceKind, InvalidInput, ProximalParameters};
 use crate::torus::densities::NamedDensity;
 use crate::torus::experiments::convergence::sup_distance_modulo_constant;
@@ -26,9 +28,8 @@ use crate::torus::large_grid::{AtFloor, DualOptions, solve_dual};
 use crate::torus::lattice::grid::TorusGrid;
 use crate::torus::lattice::neighbour_table::NeighbourTable;
 use crate::torus::problem::TorusProblem;
-use crate::torus::solution::Termination;
 use crate::torus::time_solver::{Start, TimeDependentOptions, TimeDependentProblem};
-use crate::transport::{DenseCost, SemiRelaxedOptions, semi_relaxed_transport};
+use crate::transport::{DenseCost, semi_relaxed_transport};
 
 /// Which solver is started at random.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -41,7 +42,7 @@ pub enum Solver {
     },
     /// Semi-relaxed transport on the nodes (1.4 with the node cost), whose pivots follow a random order of the nodes.
     Static,
-    /// [`crate::torus::large_grid`] from random admissible potentials, run to the floor of its own objective. The gap that it
+    /// [`crate::torus::solve_dual`] from random admissible potentials, run to the floor of its own objective. The gap that it
     /// certifies there is of second order in `h`, so its gap tolerance is that gap, the largest over the starts.
     LargeGrid,
 }
@@ -197,7 +198,7 @@ impl UniquenessCase {
         let solution = game.solve(&options)?;
         Ok(Solve {
             sample: time_dependent_fields(game, &solution),
-            reached: solution.termination == Termination::Gap,
+            reached: solution.termination == Termination::Converged,
             value: solution.upper,
         })
     }
@@ -212,7 +213,7 @@ impl UniquenessCase {
             order.iter().map(|i| values[*i]).collect::<Vec<f64>>()
         };
         let (p, q) = (relabel(&problem.source), relabel(&problem.target));
-        let options = SemiRelaxedOptions { tolerance: self.tolerance, ..Default::default() };
+        let options = Options { tolerance: self.tolerance, ..Default::default() };
         let plan = semi_relaxed_transport(&cost, &p, &q, problem.kind, &options)?;
         let mut initial_potential = vec![0.0; nodes];
         for (a, value) in plan.source_potential.iter().enumerate() {
@@ -247,7 +248,7 @@ fn large_grid_solve(problem: &TorusProblem, start: Vec<f64>) -> Result<Solve, In
     let initial = solution.initial_potential.iter().copied().collect();
     Ok(Solve {
         sample: straight_line_fields(problem, initial, solution.gap()),
-        reached: solution.termination != Termination::Budget,
+        reached: solution.termination != Termination::IterationLimit,
         value: solution.upper,
     })
 }

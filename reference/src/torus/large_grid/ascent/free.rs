@@ -1,10 +1,10 @@
 //! The climb of one level without the Lipschitz cap, and the bounds of the node problem that it gives.
 
 use super::{Ascent, AscentStep};
+use crate::certificate::Termination;
 use crate::torus::large_grid::level::{DualPoint, PrimalPoint};
 use crate::torus::large_grid::options::{Aim, AtFloor, Effort};
 use crate::torus::large_grid::tuning;
-use crate::torus::solution::Termination;
 
 /// Best points found, for the node problem.
 pub(in crate::torus::large_grid) struct FreePoint {
@@ -45,15 +45,15 @@ pub(in crate::torus::large_grid) fn climb_free(
                 let dual = ascent.level.dual_point(&ascent.phi);
                 let upper = best.as_ref().map_or(f64::INFINITY, PrimalPoint::value);
                 if upper - dual.lower <= allowed {
-                    break Termination::Gap;
+                    break Termination::Converged;
                 }
             }
         }
         if ascent.iterations == effort.free_steps {
-            break Termination::Budget;
+            break Termination::IterationLimit;
         }
         if ascent.step(resolution, observe).is_none() {
-            break Termination::Floor;
+            break Termination::Stalled;
         }
         if ascent.level.stray_mass(&ascent.smooth.marginal) > 0.0 {
             lift(ascent);

@@ -12,11 +12,11 @@ use proxflow_io::output::{Outputs, require_own_report};
 use proxflow_oracle_commands::COMMIT;
 use proxflow_reference::torus::time_solver::{HamiltonianSign, TimeDependentOptions, TimeDependentProblem};
 use proxflow_reference::torus::{
-    BoundedProblem, DualOptions, MiddlePoint, NamedDensity, Termination, TorusGrid, TorusProblem,
-    TorusSolution, hopf_lax, solve_dual, solve_static,
+    BoundedProblem, DualOptions, MiddlePoint, NamedDensity, TorusGrid, TorusProblem, TorusSolution, hopf_lax,
+    solve_dual, solve_static,
 };
-use proxflow_reference::transport::SemiRelaxedOptions;
 use proxflow_reference::{InvalidInput, ProximalParameters};
+use proxflow_reference::{Options, Termination};
 
 use crate::arguments::{SolveArguments, SolverName, check_ranges, refuse_ignored};
 use crate::{limits, solve_pictures};
@@ -157,9 +157,9 @@ pub fn run(arguments: &SolveArguments) -> Result<(), Failure> {
             report.relative_gap,
             tolerance,
             match (arguments.solver, solution.termination) {
-                (SolverName::Pde, Termination::Budget) => "its Newton steps ran out",
+                (SolverName::Pde, Termination::IterationLimit) => "its Newton steps ran out",
                 (SolverName::Pde | SolverName::Static, _) => "rounding allows no smaller one",
-                (SolverName::Dual, Termination::Floor) => "a finer grid lowers it",
+                (SolverName::Dual, Termination::Stalled) => "a finer grid lowers it",
                 (SolverName::Dual, _) =>
                     "the iteration budget ran out; grids up to 48^2 or N = 4096 solve exactly with --solver static",
             }
@@ -258,9 +258,7 @@ struct Residuals {
 
 fn solve(arguments: &SolveArguments, problem: &TorusProblem) -> Result<(TorusSolution, Residuals), Failure> {
     let solution = match arguments.solver {
-        SolverName::Static => {
-            solve_static(problem, MiddlePoint::Node, &SemiRelaxedOptions::default())?.solution
-        }
+        SolverName::Static => solve_static(problem, MiddlePoint::Node, &Options::default())?.solution,
         SolverName::Dual => {
             let options = DualOptions {
                 relative_gap: arguments.tolerance.unwrap_or(WORKED_TOWARDS),

@@ -7,11 +7,11 @@ use ndarray::Array2;
 use proxflow_io::array::write_array;
 use proxflow_io::command::Failure;
 use proxflow_oracle_commands::COMMIT;
+use proxflow_reference::Options;
 use proxflow_reference::ProximalParameters;
 use proxflow_reference::torus::experiments::characteristics::{hopf_lax_paths, scheme_paths};
 use proxflow_reference::torus::time_solver::{TimeDependentOptions, TimeDependentProblem};
 use proxflow_reference::torus::{MiddlePoint, NamedDensity, solve_static};
-use proxflow_reference::transport::SemiRelaxedOptions;
 
 use super::UniquenessArguments;
 use super::experiments::refined;
@@ -43,7 +43,7 @@ pub(super) fn write(arguments: &UniquenessArguments) -> Result<Vec<TrajectoryRow
         let grid = problem.grid;
         let starts: Vec<[f64; 3]> = (0..grid.node_count()).map(|i| grid.position(i)).collect();
         let ProximalParameters { lambda, horizon, .. } = problem.parameters;
-        let optimum = solve_static(&problem, MiddlePoint::Node, &SemiRelaxedOptions::default())?.solution;
+        let optimum = solve_static(&problem, MiddlePoint::Node, &Options::default())?.solution;
         let phi: Vec<f64> = optimum.terminal_potential.iter().copied().collect();
         let exact = hopf_lax_paths(&grid, &phi, lambda, horizon, &starts, 20)?;
         let followed = scheme_paths(scheme, &solution.potentials, &starts);
