@@ -32,6 +32,7 @@ bench: setup ## time the oracle and the training step beside their peers
 
 book: ## build the guide into target/book
 	@$(PYTHON) scripts/check_docs.py
+	@$(PYTHON) scripts/check_doctests.py
 	@$(PYTHON) scripts/setup.py book
 
 deny: ## check licences, sources and the reasons of all dependencies

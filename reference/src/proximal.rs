@@ -71,6 +71,22 @@ pub type CombinedProximal = Certified<OptimalFlow>;
 
 impl OptimalFlow {
     /// `U(., 0)` on all of R^d, `min_j (c(|y - z_j|) + psi_j)` with the Huber cost, for the `data` that was solved for.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::proximal::combined_proximal;
+    /// # use proxflow_reference::{DivergenceKind, Measure, Options, ProximalParameters};
+    /// # let kind = DivergenceKind::KullbackLeibler;
+    /// let source = Measure::uniform(array![[0.0], [1.0]])?;
+    /// let data = Measure::uniform(array![[0.5], [4.0]])?;
+    /// let parameters = ProximalParameters::new(1.0, 0.5, 2.0)?;
+    /// let solved = combined_proximal(&source, &data, kind, parameters, &Options::new())?;
+    /// let values = solved.initial_potential_everywhere(&data).values(source.points())?;
+    /// for (value, at_source) in values.iter().zip(&solved.initial_potential) {
+    ///     assert!((value - at_source).abs() < 1e-12);
+    /// }
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn initial_potential_everywhere(&self, data: &Measure) -> TransportPotential {
         let (offsets, cap) = (self.potential.offsets().to_vec(), self.potential.cap());
         let cost = PointwiseCost::Huber(self.parameters);
@@ -109,11 +125,38 @@ impl OptimalFlow {
     }
 
     /// The masses of the particles, length k, sum 1: the weights of `rho_T` on [`Self::endpoints`].
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::proximal::combined_proximal;
+    /// # use proxflow_reference::{DivergenceKind, Measure, Options, ProximalParameters};
+    /// # let kind = DivergenceKind::KullbackLeibler;
+    /// let source = Measure::new(array![[0.0], [1.0]], vec![0.25, 0.75])?;
+    /// let data = Measure::uniform(array![[0.5], [4.0]])?;
+    /// let parameters = ProximalParameters::new(1.0, 0.5, 2.0)?;
+    /// let solved = combined_proximal(&source, &data, kind, parameters, &Options::new())?;
+    /// // The particles of a source atom share its weight.
+    /// let particles = solved.paths.iter().zip(solved.masses()).filter(|(path, _)| path.source == 0);
+    /// assert!((particles.map(|(_, mass)| mass).sum::<f64>() - 0.25).abs() < 1e-14);
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn masses(&self) -> Vec<f64> {
         self.paths.iter().map(|path| path.mass).collect()
     }
 
     /// The constant velocities `(y - x)/T`, `(k, d)`, of norm at most `L/lambda`.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::proximal::combined_proximal;
+    /// # use proxflow_reference::{DivergenceKind, Measure, Options, ProximalParameters};
+    /// # let kind = DivergenceKind::KullbackLeibler;
+    /// let (source, data) = (Measure::uniform(array![[0.0]])?, Measure::uniform(array![[100.0]])?);
+    /// let parameters = ProximalParameters::new(1.0, 0.5, 2.0)?; // L, lambda, T
+    /// let solved = combined_proximal(&source, &data, kind, parameters, &Options::new())?;
+    /// assert!((solved.velocities()[[0, 0]] - 2.0).abs() < 1e-14); // far data: L/lambda
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn velocities(&self) -> Array2<f64> {
         (&self.endpoints - &self.starts) / self.parameters.horizon
     }

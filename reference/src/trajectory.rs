@@ -76,31 +76,80 @@ impl<'a> Trajectories<'a> {
     }
 
     /// Number of steps `N`.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::trajectory::Trajectories;
+    /// # let positions = array![[[0.0]], [[1.0]], [[3.0]]];
+    /// assert_eq!(Trajectories::uniform(2.0, positions.view())?.steps(), 2); // three times
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn steps(&self) -> usize {
         self.times.len() - 1
     }
 
     /// Number of samples `n`.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::trajectory::Trajectories;
+    /// let positions = array![[[0.0], [5.0]], [[1.0], [6.0]]];
+    /// assert_eq!(Trajectories::uniform(2.0, positions.view())?.samples(), 2);
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn samples(&self) -> usize {
         self.positions.shape()[1]
     }
 
     /// The times `t_0, ..., t_N`.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::trajectory::Trajectories;
+    /// # let positions = array![[[0.0]], [[1.0]], [[3.0]]];
+    /// assert_eq!(Trajectories::uniform(3.0, positions.view())?.times(), [0.0, 1.5, 3.0]);
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn times(&self) -> &[f64] {
         &self.times
     }
 
     /// Positions at time index `k`, shape `(n, d)`.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::trajectory::Trajectories;
+    /// # let positions = array![[[0.0]], [[1.0]], [[3.0]]];
+    /// assert_eq!(Trajectories::uniform(2.0, positions.view())?.at(1), array![[1.0]]);
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn at(&self, k: usize) -> ArrayView2<'a, f64> {
         self.positions.index_axis_move(Axis(0), k)
     }
 
     /// Final positions `x_N`, shape `(n, d)`.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::trajectory::Trajectories;
+    /// # let positions = array![[[0.0]], [[1.0]], [[3.0]]];
+    /// let paths = Trajectories::uniform(2.0, positions.view())?;
+    /// assert_eq!((paths.endpoints(), paths.endpoints()[[0, 0]]), (paths.at(paths.steps()), 3.0));
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn endpoints(&self) -> ArrayView2<'a, f64> {
         self.at(self.steps())
     }
 
     /// Elapsed time `T = t_N - t_0`.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::trajectory::Trajectories;
+    /// # let positions = array![[[0.0]], [[1.0]], [[3.0]]];
+    /// assert_eq!(Trajectories::new(vec![1.0, 2.0, 4.0], positions.view())?.horizon(), 3.0);
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn horizon(&self) -> f64 {
         self.times[self.steps()] - self.times[0]
     }
@@ -131,22 +180,59 @@ impl<'a> Trajectories<'a> {
     }
 
     /// Kinetic energy `K_h = E sum_k h_k |v_k|^2 / 2`.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::trajectory::Trajectories;
+    /// # let positions = array![[[0.0]], [[1.0]], [[3.0]]];
+    /// // Steps of length 1 and 2 in time 1 each: (1 + 4)/2.
+    /// assert_eq!(Trajectories::uniform(2.0, positions.view())?.kinetic_energy().value, 2.5);
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn kinetic_energy(&self) -> Mean {
         Mean::of(self.kinetic_energies())
     }
 
     /// Displacement energy `E |x_N - x_0|^2 / (2 T)`: the least kinetic energy with these endpoints.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::trajectory::Trajectories;
+    /// # let positions = array![[[0.0]], [[1.0]], [[3.0]]];
+    /// let paths = Trajectories::uniform(2.0, positions.view())?;
+    /// assert_eq!(paths.displacement_energy().value, 9.0 / 4.0);
+    /// assert!(paths.displacement_energy().value <= paths.kinetic_energy().value);
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn displacement_energy(&self) -> Mean {
         Mean::of(self.displacement_energies())
     }
 
     /// `K_h` over the displacement energy, `>= 1` (Jensen), `= 1` iff every path is straight at constant speed.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::trajectory::Trajectories;
+    /// # let positions = array![[[0.0]], [[1.0]], [[3.0]]];
+    /// // Straight, but not at constant speed; with times to match the steps it is.
+    /// assert!((Trajectories::uniform(2.0, positions.view())?.energy_ratio().value - 10.0 / 9.0).abs() < 1e-15);
+    /// assert_eq!(Trajectories::new(vec![0.0, 1.0, 3.0], positions.view())?.energy_ratio().value, 1.0);
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn energy_ratio(&self) -> Mean {
         Mean::ratio(&self.kinetic_energies(), &self.displacement_energies())
     }
 
     /// Straightness `E [ sum_k h_k |v_k| / |x_N - x_0| ] >= 1`. Samples that end where they started have no
     /// direction and are left out, which the count shows.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::trajectory::Trajectories;
+    /// let there_and_back = array![[[0.0]], [[2.0]], [[1.0]]];
+    /// assert_eq!(Trajectories::uniform(1.0, there_and_back.view())?.straightness().value, 3.0);
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn straightness(&self) -> Mean {
         let lengths = self.lengths().sum_axis(Axis(0));
         let displacements = distances(self.endpoints(), self.at(0));
@@ -157,6 +243,15 @@ impl<'a> Trajectories<'a> {
     /// Acceleration `E |v_{k+1} - v_k| / E |v_{k+1}|` over samples and pairs of steps: zero at the optimum and blind to
     /// the gauge `c(t)` of the potential. The standard error treats samples as independent, steps within one not.
     /// NaN with a single step.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::trajectory::Trajectories;
+    /// # let positions = array![[[0.0]], [[1.0]], [[3.0]]];
+    /// // From speed 1 to speed 2.
+    /// assert_eq!(Trajectories::uniform(2.0, positions.view())?.acceleration().value, 0.5);
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn acceleration(&self) -> Mean {
         let velocity = |k: usize| (&self.at(k + 1) - &self.at(k)) / self.step(k);
         let (mut turning, mut speed) = (Array1::zeros(self.samples()), Array1::zeros(self.samples()));

@@ -15,6 +15,15 @@ pub struct Gaussian {
 
 impl Gaussian {
     /// `mean` `(d)`, `covariance` `(d, d)` symmetric (to rounding, 1e-12 relative) and positive definite; refused otherwise.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::divergence::Gaussian;
+    /// let law = Gaussian::new(array![0.0, 1.0].view(), array![[2.0, 1.0], [1.0, 2.0]].view())?;
+    /// assert!(law.kullback_leibler(&law)?.abs() < 1e-14);
+    /// assert!(Gaussian::new(array![0.0, 1.0].view(), array![[1.0, 2.0], [2.0, 1.0]].view()).is_err());
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn new(mean: ArrayView1<f64>, covariance: ArrayView2<f64>) -> Result<Self, InvalidInput> {
         let d = mean.len();
         if d == 0 || covariance.dim() != (d, d) {
@@ -37,6 +46,16 @@ impl Gaussian {
 
     /// `D_KL(self|other) = (tr(S_2^{-1} S_1) + |m_1 - m_2|^2_{S_2^{-1}} - d + ln det S_2 - ln det S_1)/2`, by triangular
     /// solves with the Cholesky factors; relative error about the condition number of the factors times eps.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::divergence::Gaussian;
+    /// let p = Gaussian::new(array![0.0].view(), array![[1.0]].view())?;
+    /// let q = Gaussian::new(array![1.0].view(), array![[4.0]].view())?;
+    /// // ln s + (1 + m^2)/(2 s^2) - 1/2 with m = 1, s = 2.
+    /// assert!((p.kullback_leibler(&q)? - (2f64.ln() - 0.25)).abs() < 1e-15);
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn kullback_leibler(&self, other: &Self) -> Result<f64, InvalidInput> {
         let d = self.mean.len();
         if other.mean.len() != d {

@@ -59,36 +59,105 @@ impl LipschitzPotential {
     }
 
     /// The Lipschitz constant `L`.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::divergence::LipschitzPotential;
+    /// # let atoms = array![[0.0], [3.0]];
+    /// let phi = LipschitzPotential::new(2.0, atoms.view(), vec![0.0, 1.0], f64::INFINITY)?;
+    /// let values = phi.values(array![[7.0], [9.0]].view())?;
+    /// assert_eq!(values[1] - values[0], phi.lipschitz() * (9.0 - 7.0));
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn lipschitz(&self) -> f64 {
         self.lipschitz
     }
 
     /// The apexes `z_j`, `(m, d)`.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::divergence::LipschitzPotential;
+    /// # let atoms = array![[0.0], [3.0]];
+    /// let phi = LipschitzPotential::new(2.0, atoms.view(), vec![0.0, 1.0], f64::INFINITY)?;
+    /// assert_eq!(phi.atoms(), atoms);
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn atoms(&self) -> ArrayView2<'_, f64> {
         self.envelope.atoms()
     }
 
     /// The heights `psi_j`, length m.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::divergence::LipschitzPotential;
+    /// # let atoms = array![[0.0], [3.0]];
+    /// let phi = LipschitzPotential::new(2.0, atoms.view(), vec![0.0, 1.0], f64::INFINITY)?;
+    /// assert_eq!(phi.offsets(), phi.values(atoms.view())?); // no cone lies below another's apex
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn offsets(&self) -> &[f64] {
         self.envelope.offsets()
     }
 
     /// The upper bound `nu + f'(inf)` where singular mass is priced, else `+inf`.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::divergence::LipschitzPotential;
+    /// # let atoms = array![[0.0], [3.0]];
+    /// let phi = LipschitzPotential::new(2.0, atoms.view(), vec![0.0, 1.0], 1.5)?;
+    /// assert_eq!(phi.values(array![[1e6]].view())?, [phi.cap()]);
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn cap(&self) -> f64 {
         self.envelope.cap()
     }
 
     /// `phi` at `points` `(k, d)`, in parallel; `O(k m d)`.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::divergence::LipschitzPotential;
+    /// # let atoms = array![[0.0], [3.0]];
+    /// let phi = LipschitzPotential::new(2.0, atoms.view(), vec![0.0, 1.0], f64::INFINITY)?;
+    /// let points = array![[-1.0], [1.5], [4.0]];
+    /// for (x, value) in points.iter().zip(phi.values(points.view())?) {
+    ///     assert_eq!(value, (2.0 * f64::abs(x - 0.0)).min(2.0 * f64::abs(x - 3.0) + 1.0));
+    /// }
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn values(&self, points: ArrayView2<f64>) -> Result<Vec<f64>, InvalidInput> {
         self.envelope.values(points)
     }
 
     /// `phi` at the apexes, length m; `O(m^2 d)`. At most [`Self::offsets`].
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::divergence::LipschitzPotential;
+    /// # let atoms = array![[0.0], [3.0]];
+    /// let phi = LipschitzPotential::new(2.0, atoms.view(), vec![0.0, 10.0], f64::INFINITY)?;
+    /// assert_eq!(phi.values_at_atoms(), [0.0, 6.0]); // the cone of the first lies below the apex of the second
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn values_at_atoms(&self) -> Vec<f64> {
         self.values(self.atoms()).expect("the atoms have passed the same checks")
     }
 
     /// `phi` and its gradient at one `point` of finite coordinates.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::divergence::LipschitzPotential;
+    /// # let atoms = array![[0.0], [3.0]];
+    /// let phi = LipschitzPotential::new(2.0, atoms.view(), vec![0.0, 1.0], f64::INFINITY)?;
+    /// let (value, at) = phi.value_and_gradient(array![2.5].view())?;
+    /// assert_eq!((value, at.cone, at.gradient[0]), (2.0, Some(1), -2.0)); // uphill is away from 3
+    /// assert_eq!(at.margin, 5.0 - 2.0); // the other cone
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn value_and_gradient(
         &self,
         point: ArrayView1<f64>,
@@ -97,6 +166,16 @@ impl LipschitzPotential {
     }
 
     /// `phi` (length k) and its gradients `(k, d)` at `points` `(k, d)`, in parallel.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::divergence::LipschitzPotential;
+    /// # let atoms = array![[0.0], [3.0]];
+    /// let phi = LipschitzPotential::new(2.0, atoms.view(), vec![0.0, 1.0], 3.0)?;
+    /// let (values, gradients) = phi.values_and_gradients(array![[1.0], [2.5], [1e6]].view())?;
+    /// assert_eq!((values, gradients), (vec![2.0, 2.0, 3.0], array![[2.0], [-2.0], [0.0]])); // flat at the cap
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn values_and_gradients(
         &self,
         points: ArrayView2<f64>,

@@ -30,6 +30,13 @@ pub struct UniformGrid {
 
 impl UniformGrid {
     /// `cells` per axis on `[low, high)^dimension`; `dimension` 1 or 2.
+    ///
+    /// ```
+    /// # use proxflow_reference::divergence::{Boundary, UniformGrid};
+    /// assert_eq!(UniformGrid::new(2, 3, 0.0, 1.0, Boundary::Periodic)?.centres().dim(), (9, 2));
+    /// assert!(UniformGrid::new(3, 3, 0.0, 1.0, Boundary::Periodic).is_err());
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn new(
         dimension: usize,
         cells: usize,
@@ -50,11 +57,24 @@ impl UniformGrid {
     }
 
     /// Width `h` of a cell.
+    ///
+    /// ```
+    /// # use proxflow_reference::divergence::{Boundary, UniformGrid};
+    /// assert_eq!(UniformGrid::new(1, 8, -1.0, 3.0, Boundary::Interval)?.spacing(), 0.5);
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn spacing(&self) -> f64 {
         (self.high - self.low) / self.cells as f64
     }
 
     /// The cell centres `(cells^d, d)`, first axis slowest.
+    ///
+    /// ```
+    /// # use proxflow_reference::divergence::{Boundary, UniformGrid};
+    /// let centres = UniformGrid::new(2, 2, 0.0, 2.0, Boundary::Periodic)?.centres();
+    /// assert_eq!(centres, ndarray::array![[0.5, 0.5], [0.5, 1.5], [1.5, 0.5], [1.5, 1.5]]);
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn centres(&self) -> Array2<f64> {
         let (n, h) = (self.cells, self.spacing());
         Array2::from_shape_fn((n.pow(self.dimension as u32), self.dimension), |(cell, axis)| {
@@ -90,6 +110,19 @@ impl GridMeasure {
     /// `sum_i w_i N(a_i, bandwidth^2)` sampled at the cell centres and normalised to mass 1: `atoms` `(n, d)`, weights default to
     /// uniform. For `bandwidth` above about one cell the sampling error is that of the midpoint rule on a smooth periodic
     /// function (below 1e-8 at one cell and a half); below, this is the law of the sampled kernel itself.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::divergence::{Boundary, GridMeasure, UniformGrid};
+    /// let grid = UniformGrid::new(1, 8, 0.0, 1.0, Boundary::Periodic)?;
+    /// let law = GridMeasure::smoothed(grid, array![[0.3]].view(), None, 0.2)?;
+    /// let moved = GridMeasure::smoothed(grid, array![[0.3 + grid.spacing()]].view(), None, 0.2)?;
+    /// // One cell further on the circle, every mass is its neighbour's.
+    /// for k in 0..8 {
+    ///     assert!((moved.masses()[(k + 1) % 8] - law.masses()[k]).abs() < 1e-14);
+    /// }
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn smoothed(
         grid: UniformGrid,
         atoms: ArrayView2<f64>,
@@ -124,22 +157,62 @@ impl GridMeasure {
     }
 
     /// The grid.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::divergence::{Boundary, GridMeasure, UniformGrid};
+    /// let grid = UniformGrid::new(1, 4, 0.0, 1.0, Boundary::Interval)?;
+    /// assert_eq!(GridMeasure::smoothed(grid, array![[0.5]].view(), None, 0.1)?.grid(), &grid);
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn grid(&self) -> &UniformGrid {
         &self.grid
     }
 
     /// The cell masses, sum 1; masses below 1e-308 are 0.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::divergence::{Boundary, GridMeasure, UniformGrid};
+    /// let grid = UniformGrid::new(1, 4, 0.0, 4.0, Boundary::Interval)?;
+    /// let law = GridMeasure::smoothed(grid, array![[0.5]].view(), None, 0.01)?;
+    /// assert!((law.masses().iter().sum::<f64>() - 1.0).abs() < 1e-15);
+    /// assert_eq!(law.masses()[3], 0.0); // e^{-45000}
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn masses(&self) -> Vec<f64> {
         self.log_masses.iter().map(|mass| mass.exp()).collect()
     }
 
     /// The logarithms of the cell masses.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::divergence::{Boundary, GridMeasure, UniformGrid};
+    /// let grid = UniformGrid::new(1, 4, 0.0, 4.0, Boundary::Interval)?;
+    /// let law = GridMeasure::smoothed(grid, array![[0.5]].view(), None, 0.01)?;
+    /// // -r^2/(2 s^2) three cells away, far below what a mass can hold.
+    /// assert!((law.log_masses()[3] - law.log_masses()[0] + 45000.0).abs() < 1e-9);
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn log_masses(&self) -> &[f64] {
         &self.log_masses
     }
 
     /// `D_f(self|other)` of the two cell-mass vectors; finite for KL wherever f64 holds the sum, because the ratio of masses is
     /// kept as a difference of logarithms.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::divergence::{Boundary, GridMeasure, UniformGrid};
+    /// # use proxflow_reference::DivergenceKind;
+    /// let grid = UniformGrid::new(1, 400, -12.0, 12.0, Boundary::Interval)?;
+    /// let at = |mean: f64| GridMeasure::smoothed(grid, array![[mean]].view(), None, 1.0);
+    /// // Between normal laws of the same variance: (m_1 - m_2)^2/(2 s^2).
+    /// let value = at(0.4)?.f_divergence(&at(-0.1)?, DivergenceKind::KullbackLeibler)?;
+    /// assert!((value - 0.125).abs() < 1e-12);
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn f_divergence(&self, other: &Self, kind: DivergenceKind) -> Result<f64, InvalidInput> {
         let generator = Generator::new(kind)?;
         if self.grid != other.grid {

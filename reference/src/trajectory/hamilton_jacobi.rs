@@ -26,6 +26,21 @@ pub struct HamiltonJacobiResidual {
 impl Trajectories<'_> {
     /// Hamilton-Jacobi residual \[43\] from `time_derivatives` `dU/dt (x_k, t_k)`, shape `(N, n)`, and `gradients`
     /// `grad U(x_k, t_k)`, shape `(N, n, d)`, `k = 0..N-1`. Shapes that do not match are refused.
+    ///
+    /// ```
+    /// # use ndarray::{Array, array};
+    /// # use proxflow_reference::trajectory::Trajectories;
+    /// // U(x, t) = 2 x + 2 t solves the equation for lambda = 1, and its flow runs at -2.
+    /// let positions = array![[[0.0], [5.0]], [[-1.0], [4.0]], [[-2.0], [3.0]]];
+    /// let paths = Trajectories::uniform(1.0, positions.view())?;
+    /// let gradients = Array::from_elem((2, 2, 1), 2.0);
+    /// let exact = paths.hamilton_jacobi(Array::from_elem((2, 2), 2.0).view(), gradients.view(), 1.0)?;
+    /// assert_eq!((exact.raw.value, exact.sign_flipped.value, exact.mean_hamiltonian[0].value), (0.0, 4.0, 2.0));
+    /// // Another gauge, U + t, is seen by the raw residual alone.
+    /// let gauge = paths.hamilton_jacobi(Array::from_elem((2, 2), 3.0).view(), gradients.view(), 1.0)?;
+    /// assert_eq!((gauge.raw.value, gauge.relative.value, gauge.gauged.value), (1.0, 0.5, 0.0));
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn hamilton_jacobi(
         &self,
         time_derivatives: ArrayView2<f64>,

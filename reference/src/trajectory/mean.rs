@@ -15,6 +15,13 @@ pub struct Mean {
 
 impl Mean {
     /// Mean and standard error of `values`; NaN with count 0 when there are none.
+    ///
+    /// ```
+    /// # use proxflow_reference::trajectory::Mean;
+    /// let mean = Mean::of([1.0, 2.0, 3.0, 4.0]);
+    /// assert_eq!((mean.value, mean.count), (2.5, 4));
+    /// assert!((mean.standard_error - (5.0f64 / 12.0).sqrt()).abs() < 1e-15);
+    /// ```
     pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let values: Vec<f64> = values.into_iter().collect();
         let count = values.len();
@@ -26,6 +33,13 @@ impl Mean {
 
     /// Ratio of means `E a / E b` over paired samples, its standard error by the delta method
     /// (`Var ~ E (a - r b)^2 / (n (E b)^2)`), first order in `1/n`.
+    ///
+    /// ```
+    /// # use proxflow_reference::trajectory::Mean;
+    /// // Not the mean of the ratios, which is 5/2.
+    /// assert_eq!(Mean::ratio(&[1.0, 8.0], &[1.0, 2.0]).value, 3.0);
+    /// assert_eq!(Mean::ratio(&[2.0, 6.0], &[1.0, 3.0]).standard_error, 0.0);
+    /// ```
     pub fn ratio(numerators: &[f64], denominators: &[f64]) -> Self {
         let (above, below) = (Self::of(numerators.iter().copied()), Self::of(denominators.iter().copied()));
         let value = above.value / below.value;

@@ -41,6 +41,20 @@ pub struct BalancedPlan {
 
 impl BalancedPlan {
     /// The derivatives of the value in the weights `p` and `q` (see [`crate::gradient`]); in the cost it is the plan.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::Options;
+    /// # use proxflow_reference::transport::{DenseCost, balanced_transport};
+    /// let cost = DenseCost::new(array![[0.0, 1.0], [1.0, 0.0]])?;
+    /// let (p, q) = ([0.7, 0.3], [0.5, 0.5]);
+    /// // Near these weights the value is p_0 - q_0.
+    /// let (in_p, in_q) = balanced_transport(&cost, &p, &q, &Options::new())?.weight_gradients(&p, &q)?;
+    /// for (found, exact) in in_p.iter().chain(&in_q).zip([0.3, -0.7, -0.5, 0.5]) {
+    ///     assert!((found - exact).abs() < 1e-14);
+    /// }
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn weight_gradients(&self, p: &[f64], q: &[f64]) -> Result<(Vec<f64>, Vec<f64>), InvalidInput> {
         let p = checked_weights("source weights", p, self.source_potential.len())?;
         let q = checked_weights("target weights", q, self.target_potential.len())?;

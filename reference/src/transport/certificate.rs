@@ -102,6 +102,19 @@ pub struct PrimalValue {
 }
 
 /// Evaluates the primal at a plan whose rows sum to `p`.
+///
+/// ```
+/// # use ndarray::array;
+/// # use proxflow_reference::DivergenceKind;
+/// # use proxflow_reference::divergence::Generator;
+/// # use proxflow_reference::transport::{DenseCost, certificate::primal_value};
+/// let cost = DenseCost::new(array![[3.0, 1.0]])?;
+/// let kl = Generator::new(DivergenceKind::KullbackLeibler)?;
+/// let found = primal_value(&cost, &[0.5, 0.5], &kl, &vec![(0, 0, 1.0)]);
+/// assert_eq!((found.transport, found.second_marginal), (3.0, vec![1.0, 0.0]));
+/// assert!((found.divergence - 2f64.ln()).abs() < 1e-15);
+/// # Ok::<(), proxflow_reference::InvalidInput>(())
+/// ```
 pub fn primal_value(
     cost: &dyn GroundCost,
     q: &[f64],

@@ -134,6 +134,14 @@ impl DenseCost {
     }
 
     /// The matrix, shape `(n, m)`.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::transport::DenseCost;
+    /// let columns = array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]].reversed_axes();
+    /// assert_eq!(DenseCost::new(columns)?.matrix(), array![[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]);
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn matrix(&self) -> ArrayView2<'_, f64> {
         self.matrix.view()
     }

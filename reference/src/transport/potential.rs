@@ -45,21 +45,60 @@ impl TransportPotential {
     }
 
     /// The cost `c`.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::transport::{Order, wasserstein};
+    /// # use proxflow_reference::{Measure, Options};
+    /// # let (p, q) = (Measure::uniform(array![[0.0], [1.0]])?, Measure::uniform(array![[2.0], [5.0]])?);
+    /// let phi = wasserstein(&p, &q, Order::Two, &Options::new())?.potential(&q);
+    /// assert_eq!(phi.cost(), Order::Two.cost());
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn cost(&self) -> PointwiseCost {
         self.cost
     }
 
     /// The atoms `z_j`, `(m, d)`.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::transport::{Order, wasserstein};
+    /// # use proxflow_reference::{Measure, Options};
+    /// # let (p, q) = (Measure::uniform(array![[0.0], [1.0]])?, Measure::uniform(array![[2.0], [5.0]])?);
+    /// assert_eq!(wasserstein(&p, &q, Order::One, &Options::new())?.potential(&q).atoms(), q.points());
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn atoms(&self) -> ArrayView2<'_, f64> {
         self.atoms.view()
     }
 
     /// The heights `psi_j`, length m.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::transport::{Order, wasserstein};
+    /// # use proxflow_reference::{Measure, Options};
+    /// # let (p, q) = (Measure::uniform(array![[0.0], [1.0]])?, Measure::uniform(array![[2.0], [5.0]])?);
+    /// let found = wasserstein(&p, &q, Order::Two, &Options::new())?;
+    /// assert_eq!(found.potential(&q).offsets(), found.transport.target_potential);
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn offsets(&self) -> &[f64] {
         &self.offsets
     }
 
     /// The constant bound from above, `+inf` for none.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::transport::{Order, wasserstein};
+    /// # use proxflow_reference::{Measure, Options};
+    /// # let (p, q) = (Measure::uniform(array![[0.0], [1.0]])?, Measure::uniform(array![[2.0], [5.0]])?);
+    /// // Only prices of singular mass cap a potential.
+    /// assert_eq!(wasserstein(&p, &q, Order::One, &Options::new())?.potential(&q).cap(), f64::INFINITY);
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn cap(&self) -> f64 {
         self.cap
     }
@@ -89,6 +128,18 @@ impl TransportPotential {
     }
 
     /// `phi` and its gradient at one `point` of finite coordinates.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::transport::{Order, wasserstein};
+    /// # use proxflow_reference::{Measure, Options};
+    /// # let (p, q) = (Measure::uniform(array![[0.0, 0.0]])?, Measure::uniform(array![[1.0, 2.0]])?);
+    /// let phi = wasserstein(&p, &q, Order::Two, &Options::new())?.potential(&q);
+    /// let (value, at) = phi.value_and_gradient(array![2.0, 2.0].view())?;
+    /// // |y - z|^2 + psi and 2 (y - z).
+    /// assert_eq!((value, at.gradient), (1.0 + phi.offsets()[0], array![2.0, 0.0]));
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn value_and_gradient(
         &self,
         point: ArrayView1<f64>,
@@ -102,6 +153,21 @@ impl TransportPotential {
     }
 
     /// `phi` (length k) and its gradients `(k, d)` at `points` `(k, d)`, in parallel; `O(k m d)`.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::transport::{Order, wasserstein};
+    /// # use proxflow_reference::{Measure, Options};
+    /// # let (p, q) = (Measure::uniform(array![[0.0], [1.0]])?, Measure::uniform(array![[2.0], [5.0]])?);
+    /// let phi = wasserstein(&p, &q, Order::Two, &Options::new())?.potential(&q);
+    /// let points = array![[0.3], [4.0]];
+    /// let (values, gradients) = phi.values_and_gradients(points.view())?;
+    /// for k in 0..2 {
+    ///     let (value, at) = phi.value_and_gradient(points.row(k))?;
+    ///     assert_eq!((value, at.gradient[0]), (values[k], gradients[[k, 0]]));
+    /// }
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn values_and_gradients(
         &self,
         points: ArrayView2<f64>,

@@ -49,6 +49,21 @@ pub struct SemiRelaxedPlan {
 
 impl SemiRelaxedPlan {
     /// The derivatives of the value in the weights `p` and `q` (see [`crate::gradient`]); in the cost it is the plan.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::{DivergenceKind, Options};
+    /// # use proxflow_reference::transport::{DenseCost, semi_relaxed_transport};
+    /// let (cost, kind) = (DenseCost::new(array![[0.0, 1.0]])?, DivergenceKind::KullbackLeibler);
+    /// let (p, q) = ([1.0], [0.5, 0.5]);
+    /// let solved = semi_relaxed_transport(&cost, &p, &q, kind, &Options::new())?;
+    /// // The value is -ln sum_j q_j e^{-c_j} =: -ln Z, in q_j centred 1 - e^{-c_j}/Z.
+    /// let z = 0.5 + 0.5 * (-1f64).exp();
+    /// let (in_p, in_q) = solved.weight_gradients(&p, &q, kind)?;
+    /// assert!(in_p[0].abs() < 1e-15);
+    /// assert!((in_q[0] - (1.0 - 1.0 / z)).abs() < 1e-12 && (in_q[1] - (1.0 - (-1f64).exp() / z)).abs() < 1e-12);
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn weight_gradients(
         &self,
         p: &[f64],

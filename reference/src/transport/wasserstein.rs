@@ -22,6 +22,11 @@ pub enum Order {
 
 impl Order {
     /// The cost whose optimal value is `W_k^k`.
+    ///
+    /// ```
+    /// # use proxflow_reference::transport::Order;
+    /// assert_eq!((Order::One.cost().of_distance(3.0), Order::Two.cost().of_distance(3.0)), (3.0, 9.0));
+    /// ```
     pub fn cost(self) -> PointwiseCost {
         match self {
             Self::One => PointwiseCost::Distance,
@@ -41,6 +46,19 @@ pub struct WassersteinPlan {
 
 impl WassersteinPlan {
     /// The Kantorovich potential of `W_k^k` on all of R^d, `phi(y) = min_j (|y - z_j|^k + psi_j)`, for the `q` that was solved for.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::transport::{Order, wasserstein};
+    /// # use proxflow_reference::{Measure, Options};
+    /// # let (p, q) = (Measure::uniform(array![[0.0], [1.0]])?, Measure::uniform(array![[2.0], [5.0]])?);
+    /// let found = wasserstein(&p, &q, Order::Two, &Options::new())?;
+    /// let at_sources = found.potential(&q).values(p.points())?;
+    /// for (phi, exact) in at_sources.iter().zip(&found.transport.source_potential) {
+    ///     assert!((phi - exact).abs() < 1e-12);
+    /// }
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn potential(&self, q: &Measure) -> TransportPotential {
         let offsets = self.transport.target_potential.clone();
         TransportPotential::from_parts(self.order.cost(), q.points().to_owned(), offsets, f64::INFINITY)

@@ -23,6 +23,15 @@ pub struct PointCost {
 impl PointCost {
     /// `x` has shape `(n, d)` and `z` shape `(m, d)`; both non-empty with finite coordinates, so close together that squared
     /// distances and costs are finite.
+    ///
+    /// ```
+    /// # use ndarray::array;
+    /// # use proxflow_reference::transport::{GroundCost, PointCost, PointwiseCost};
+    /// let (x, z) = (array![[0.0, 0.0]], array![[3.0, 4.0]]);
+    /// assert_eq!(PointCost::new(PointwiseCost::SquaredDistance, x.view(), z.view())?.entry(0, 0), 25.0);
+    /// assert!(PointCost::new(PointwiseCost::Distance, x.view(), array![[3.0]].view()).is_err());
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn new(
         cost: PointwiseCost,
         x: ArrayView2<'_, f64>,

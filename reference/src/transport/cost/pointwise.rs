@@ -66,6 +66,15 @@ impl PointwiseCost {
 
     /// `c'(r)/r`, so that the gradient of `c(|x - z|)` in `x` is this times `x - z`; 0 at `r = 0`, where that gradient is (a
     /// member of the subdifferential) zero.
+    ///
+    /// ```
+    /// # use proxflow_reference::ProximalParameters;
+    /// # use proxflow_reference::transport::PointwiseCost;
+    /// let huber = PointwiseCost::Huber(ProximalParameters::new(1.0, 1.0, 2.0)?); // kink at r = 2
+    /// // lambda/T before the kink, L/r past it.
+    /// assert_eq!((huber.slope_over_distance(1.0), huber.slope_over_distance(4.0)), (0.5, 0.25));
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
     pub fn slope_over_distance(&self, r: f64) -> f64 {
         if r == 0.0 {
             return 0.0;
