@@ -247,9 +247,9 @@ impl<'a> Trajectories<'a> {
     /// ```
     /// # use ndarray::array;
     /// # use proxflow_reference::trajectory::Trajectories;
-    /// # let positions = array![[[0.0]], [[1.0]], [[3.0]]];
-    /// // From speed 1 to speed 2.
-    /// assert_eq!(Trajectories::uniform(2.0, positions.view())?.acceleration().value, 0.5);
+    /// // From velocity 2 to -1.
+    /// let there_and_back = array![[[0.0]], [[2.0]], [[1.0]]];
+    /// assert_eq!(Trajectories::uniform(2.0, there_and_back.view())?.acceleration().value, 3.0);
     /// # Ok::<(), proxflow_reference::InvalidInput>(())
     /// ```
     pub fn acceleration(&self) -> Mean {
