@@ -18,7 +18,7 @@ struct Panel {
     series: &'static [(&'static str, &'static str)],
 }
 
-const PANELS: [Panel; 6] = [
+const PANELS: [Panel; 8] = [
     Panel {
         logarithmic: false,
         optimum: None,
@@ -52,6 +52,12 @@ const PANELS: [Panel; 6] = [
         optimum: None,
         series: &[("deviation", "step-size deviation"), ("acceleration", "acceleration")],
     },
+    Panel { logarithmic: false, optimum: None, series: &[("dual", "lower bound of J*, prototypes as data")] },
+    Panel {
+        logarithmic: true,
+        optimum: None,
+        series: &[("excess", "J - J* at most (estimate)"), ("excess_stderr", "its standard error")],
+    },
 ];
 const COLOURS: [RGBColor; 2] = [RGBColor(31, 93, 168), RGBColor(214, 96, 36)];
 
@@ -59,16 +65,19 @@ const COLOURS: [RGBColor; 2] = [RGBColor(31, 93, 168), RGBColor(214, 96, 36)];
 pub fn draw(metrics: &Path, svg: &Path, caption: &str) -> Result<(), Failure> {
     let failed = |error: String| Failure::Run(format!("{}: {error}", svg.display()));
     let table = Table::read(metrics)?;
+    let has = |panel: &&Panel| panel.series.iter().any(|(column, _)| !table.series(column).is_empty());
+    let panels: Vec<&Panel> = PANELS.iter().filter(has).collect();
+    let height = 34 + 295 * panels.len().div_ceil(2).max(1) as u32;
     use_built_in_font();
     let mut text = String::new();
     {
-        let root = SVGBackend::with_string(&mut text, (1100, 920)).into_drawing_area();
+        let root = SVGBackend::with_string(&mut text, (1100, height)).into_drawing_area();
         root.fill(&WHITE).map_err(|error| failed(error.to_string()))?;
         let (title, body) = root.split_vertically(34);
         title
             .draw(&Text::new(caption.to_owned(), (14, 10), ("sans-serif", 17).into_font()))
             .map_err(|error| failed(error.to_string()))?;
-        for (area, panel) in body.split_evenly((3, 2)).iter().zip(&PANELS) {
+        for (area, panel) in body.split_evenly((panels.len().div_ceil(2), 2)).iter().zip(panels) {
             panel.draw(area, &table).map_err(failed)?;
         }
         root.present().map_err(|error| failed(error.to_string()))?;

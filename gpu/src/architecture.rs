@@ -3,6 +3,8 @@
 use proxflow_reference::InvalidInput;
 use serde::{Deserialize, Serialize};
 
+use crate::hopf_lax::HuberCost;
+
 /// What the first dense layer sees of an input `x (B, d)`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
@@ -24,6 +26,24 @@ pub enum Features {
         /// Output channels of each block.
         channels: Vec<i64>,
     },
+    /// `2 x` and, in place of `t`, `t / horizon`; the output is multiplied by 0.03. For data in `[0, 1]^d` and potentials of slope
+    /// about 0.1: all inputs are then of order one and the first velocities are small.
+    ScaledCoordinates {
+        /// Dimension `d` of the input.
+        dimension: i64,
+        /// `T` of the time input.
+        horizon: f64,
+    },
+    /// No layers at all: the Hopf-Lax potential `min_j (psi_j + c_{T - t}(|x - y_j|))` of [`crate::hopf_lax`], or, without
+    /// time, its terminal value, the cone potential `min_j (psi_j + L |x - y_j|)`. `hidden` and `activation` are not used.
+    Prototypes {
+        /// Dimension `d` of the input.
+        dimension: i64,
+        /// Number `K` of prototypes `y_j`.
+        count: i64,
+        /// The cost `c`.
+        cost: HuberCost,
+    },
 }
 
 /// Activation of the dense layers.
@@ -36,6 +56,8 @@ pub enum Activation {
     Softplus,
     /// `tanh z`.
     Tanh,
+    /// `z / (1 + e^-z)`.
+    Silu,
 }
 
 /// A scalar network `features -> dense hidden layers -> one linear output`.
@@ -70,6 +92,27 @@ impl Architecture {
         Self { features, hidden: vec![width; 3], activation: Activation::Relu, time }
     }
 
+    /// The smooth dense potential on `d` scaled coordinates: SiLU layers of 1024, 1024 and 512, time appended. Inner products over
+    /// the whole image let it choose a digit from the noise at `t = 0`, which 7x7 convolutions and pooling cannot.
+    pub fn smooth_potential(dimension: i64, horizon: f64) -> Self {
+        Self {
+            features: Features::ScaledCoordinates { dimension, horizon },
+            hidden: vec![1024, 1024, 512],
+            activation: Activation::Silu,
+            time: true,
+        }
+    }
+
+    /// `K` prototypes in dimension `d`: a potential with time, a discriminator without.
+    pub fn prototypes(dimension: i64, count: i64, cost: HuberCost, time: bool) -> Self {
+        Self {
+            features: Features::Prototypes { dimension, count, cost },
+            hidden: Vec::new(),
+            activation: Activation::Relu,
+            time,
+        }
+    }
+
     /// A dense network on `d` coordinates.
     pub fn dense(dimension: i64, hidden: &[i64], activation: Activation, time: bool) -> Self {
         Self { features: Features::Coordinates { dimension }, hidden: hidden.to_vec(), activation, time }
@@ -78,7 +121,10 @@ impl Architecture {
     /// Dimension `d` of the input.
     pub fn dimension(&self) -> i64 {
         match &self.features {
-            Features::Coordinates { dimension } | Features::PeriodicCoordinates { dimension } => *dimension,
+            Features::Coordinates { dimension }
+            | Features::PeriodicCoordinates { dimension }
+            | Features::ScaledCoordinates { dimension, .. }
+            | Features::Prototypes { dimension, .. } => *dimension,
             Features::Image { side, .. } => side * side,
         }
     }
@@ -86,7 +132,9 @@ impl Architecture {
     /// Number of features before the time is appended.
     pub fn feature_count(&self) -> i64 {
         match &self.features {
-            Features::Coordinates { dimension } => *dimension,
+            Features::Coordinates { dimension }
+            | Features::ScaledCoordinates { dimension, .. }
+            | Features::Prototypes { dimension, .. } => *dimension,
             Features::PeriodicCoordinates { dimension } => 2 * dimension,
             Features::Image { side, channels } => {
                 let reduced = side >> channels.len();
@@ -97,12 +145,19 @@ impl Architecture {
 
     /// True when `x -> U(x, t)` is piecewise linear, so that `Hess_x U = 0` almost everywhere.
     pub fn is_piecewise_linear(&self) -> bool {
-        self.activation == Activation::Relu && !matches!(self.features, Features::PeriodicCoordinates { .. })
+        self.activation == Activation::Relu
+            && matches!(self.features, Features::Coordinates { .. } | Features::Image { .. })
     }
 
     /// Names and shapes of the parameters in checkpoint order: `conv.{i}.weight (out, in, 7, 7)`,
-    /// `fc.{i}.weight (out, in)`, `fc.{i}.bias (out)`.
+    /// `fc.{i}.weight (out, in)`, `fc.{i}.bias (out)`; of prototypes `prototypes (K, d)`, `heights (K)`.
     pub fn parameter_shapes(&self) -> Vec<(String, Vec<i64>)> {
+        if let Features::Prototypes { dimension, count, .. } = self.features {
+            return vec![
+                ("prototypes".to_owned(), vec![count, dimension]),
+                ("heights".to_owned(), vec![count]),
+            ];
+        }
         let mut shapes = Vec::new();
         if let Features::Image { channels, .. } = &self.features {
             let mut inputs = 1;
@@ -140,6 +195,16 @@ impl Architecture {
         positive("dimension", self.dimension())?;
         for &width in &self.hidden {
             positive("hidden width", width)?;
+        }
+        match &self.features {
+            Features::Prototypes { count, cost, .. } => {
+                positive("prototypes", *count)?;
+                cost.validate()?;
+            }
+            Features::ScaledCoordinates { horizon, .. } => {
+                InvalidInput::require_positive("horizon", *horizon)?;
+            }
+            _ => {}
         }
         if let Features::Image { side, channels } = &self.features {
             for &outputs in channels {

@@ -8,20 +8,26 @@
 //! linear maps, and exact parameter gradients from them), [`flow`] \[39\], [`divergence`] (Lambda and its gradient), [`objective`] \[40-42\], [`train`]
 //! (Algorithm 1) with [`schedule`] (learning rates over a run), [`indicators`] (what is measured), [`checkpoint`].
 //!
+//! Flows that solve the Hamilton-Jacobi equation by construction: [`hopf_lax`] (the potential and its slopes), [`quantisation`] (where its
+//! prototypes come from), [`ascent`] (its heights, by concave ascent with a certificate).
+//!
 //! From `proxflow-reference` this package takes specification types only, never numerics: the oracle judges it.
 #![cfg(feature = "torch")]
 pub mod adam;
 pub mod architecture;
+pub mod ascent;
 pub mod checkpoint;
 pub mod configuration;
 pub mod device;
 pub mod divergence;
 pub mod flow;
+pub mod hopf_lax;
 pub mod indicators;
 pub mod linearisation;
 pub mod network;
 pub mod objective;
 pub mod polyphase;
+pub mod quantisation;
 pub mod random;
 pub mod schedule;
 pub mod train;

@@ -8,6 +8,7 @@ use proxflow_reference::InvalidInput;
 use tch::{Device, Kind, Tensor};
 
 use crate::architecture::{Activation, Architecture, Features};
+use crate::hopf_lax;
 use crate::linearisation::Linearisation;
 use crate::random::{Stream, place};
 
@@ -17,6 +18,10 @@ pub struct Network {
     architecture: Architecture,
     parameters: Vec<Tensor>,
 }
+
+/// Factors of [`Features::ScaledCoordinates`] on the coordinates and on the output.
+const INPUT_SCALE: f64 = 2.0;
+const OUTPUT_SCALE: f64 = 0.03;
 
 /// Value and slopes of a network at a batch of points.
 pub struct Slope {
@@ -94,6 +99,11 @@ impl Network {
         Self { architecture: self.architecture.clone(), parameters }
     }
 
+    /// Prototypes `(K, d)` and heights `(K)` of a [`Features::Prototypes`] network.
+    pub(crate) fn prototypes(&self) -> (&Tensor, &Tensor) {
+        (&self.parameters[0], &self.parameters[1])
+    }
+
     /// Convolution weights, one per block.
     pub(crate) fn convolutions(&self) -> &[Tensor] {
         &self.parameters[..self.architecture.blocks()]
@@ -112,7 +122,16 @@ impl Network {
     /// `U(x_b, t_b)` for `x (B, d)` and `t (B, 1)`, as `(B)`; differentiable by libtorch in x, t and the parameters.
     pub fn value_at_times(&self, x: &Tensor, t: &Tensor) -> Tensor {
         let batch = x.size()[0];
+        let mut t = t.shallow_clone();
         let features = match &self.architecture.features {
+            Features::Prototypes { cost, .. } => {
+                let remaining = if self.architecture.time { cost.horizon - t } else { t.zeros_like() };
+                return hopf_lax::value(self.prototypes(), *cost, x, &remaining);
+            }
+            Features::ScaledCoordinates { horizon, .. } => {
+                t = t / *horizon;
+                x * INPUT_SCALE
+            }
             Features::Coordinates { .. } => x.shallow_clone(),
             Features::PeriodicCoordinates { .. } => {
                 let angle = x * (2.0 * std::f64::consts::PI);
@@ -129,7 +148,7 @@ impl Network {
                 image.flatten(1, -1)
             }
         };
-        let mut hidden = if self.architecture.time { Tensor::cat(&[&features, t], 1) } else { features };
+        let mut hidden = if self.architecture.time { Tensor::cat(&[&features, &t], 1) } else { features };
         let layers = self.dense().len();
         for (index, (weight, bias)) in self.dense().enumerate() {
             hidden = hidden.linear(weight, Some(bias));
@@ -138,10 +157,14 @@ impl Network {
                     Activation::Relu => hidden.relu(),
                     Activation::Softplus => hidden.softplus(),
                     Activation::Tanh => hidden.tanh(),
+                    Activation::Silu => hidden.silu(),
                 };
             }
         }
-        hidden.squeeze_dim(1)
+        match self.architecture.features {
+            Features::ScaledCoordinates { .. } => hidden.squeeze_dim(1) * OUTPUT_SCALE,
+            _ => hidden.squeeze_dim(1),
+        }
     }
 
     /// Value, `grad_x` and `d/dt` at `x (B, d)` and time `t`, detached from any graph.
@@ -153,6 +176,13 @@ impl Network {
                 time_derivative: linear.time_derivative(),
                 value: linear.into_value(),
             };
+        }
+        if let Features::Prototypes { cost, .. } = self.architecture.features {
+            let remaining = if self.architecture.time { cost.horizon - t } else { 0.0 };
+            let slope = hopf_lax::slope(self.prototypes(), cost, x, remaining);
+            let time_derivative =
+                if self.architecture.time { slope.time_derivative } else { slope.value.zeros_like() };
+            return Slope { time_derivative, ..slope };
         }
         tch::with_grad(|| {
             let x = x.detach().set_requires_grad(true);

@@ -312,6 +312,10 @@ mod tests {
             features: Features::PeriodicCoordinates { dimension: 2 },
             ..Architecture::dense(2, &[12, 12], Activation::Tanh, time)
         };
+        let scaled = Architecture {
+            features: Features::ScaledCoordinates { dimension: 3, horizon: 2.0 },
+            ..Architecture::dense(3, &[16, 16, 8], Activation::Silu, true)
+        };
         vec![
             (network(image(true, &[24, 24]), 1), network(image(false, &[16]), 2)),
             (network(Architecture::mnist_potential(), 3), network(Architecture::mnist_discriminator(), 4)),
@@ -320,6 +324,7 @@ mod tests {
                 network(Architecture::dense(3, &[16, 16], Activation::Tanh, false), 6),
             ),
             (network(periodic(true), 7), network(periodic(false), 8)),
+            (network(scaled, 9), network(Architecture::dense(3, &[16, 16], Activation::Silu, false), 10)),
         ]
     }
 

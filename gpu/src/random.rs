@@ -23,6 +23,8 @@ pub enum StreamLabel {
     Noise,
     /// Source samples of the indicators and of sample grids.
     Evaluation,
+    /// Source samples of a population certificate, which nothing else has seen.
+    Certificate,
 }
 
 /// Position of a stream, enough to continue it bit for bit.
@@ -87,6 +89,14 @@ impl Stream {
     pub fn indices(&mut self, count: i64, bound: i64) -> Tensor {
         let values: Vec<i64> = (0..count).map(|_| self.generator.random_range(0..bound)).collect();
         Tensor::from_slice(&values)
+    }
+}
+
+impl Stream {
+    /// `count` distinct indices, a uniform draw without replacement from `0..bound`; `count <= bound`.
+    pub fn distinct(&mut self, count: i64, bound: i64) -> Tensor {
+        let drawn = rand::seq::index::sample(&mut self.generator, bound as usize, count as usize);
+        Tensor::from_slice(&drawn.into_iter().map(|index| index as i64).collect::<Vec<_>>())
     }
 }
 

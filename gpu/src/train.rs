@@ -207,7 +207,7 @@ impl Trainer {
     }
 }
 
-fn digest(data: &Tensor) -> String {
+pub(crate) fn digest(data: &Tensor) -> String {
     let mut digest = Sha256::new();
     data.size().iter().for_each(|size| digest.update(size.to_le_bytes()));
     to_host(data).iter().for_each(|value| digest.update(value.to_le_bytes()));

@@ -10,6 +10,7 @@
 
 mod architecture;
 mod convolution;
+mod prototypes;
 mod reading;
 mod sweep;
 
@@ -22,6 +23,7 @@ use num_traits::Float;
 
 pub use self::architecture::{Activation, Architecture};
 use self::convolution::{convolve, maximum_pool};
+pub use self::prototypes::HuberCost;
 pub use self::sweep::Jet;
 use crate::specification::InvalidInput;
 
@@ -140,6 +142,9 @@ impl Network {
 
     /// The plain forward pass, over any scalar; it reads like the definition and is the twin of the batched sweep.
     fn forward<S: Float>(&self, parameters: &[&[S]], x: &[S], t: S) -> S {
+        if let Architecture::Prototypes { cost, .. } = self.architecture {
+            return prototypes::value(cost, parameters[0], parameters[1], x, self.time_input.then_some(t));
+        }
         let mut layers = parameters.iter();
         let mut features = x.to_vec();
         if let Architecture::Convolutional { side, channels, kernel, .. } = &self.architecture {

@@ -7,7 +7,7 @@ use proxflow_gpu::architecture::{self, Features};
 use proxflow_gpu::device::DeviceChoice;
 use proxflow_gpu::network::Network as TorchNetwork;
 use proxflow_reference::InvalidInput;
-use proxflow_reference::network::{Activation, Architecture, Network};
+use proxflow_reference::network::{Activation, Architecture, HuberCost, Network};
 use tch::{Device, Kind, Tensor};
 
 /// Where the comparisons run: the CPU, and CUDA when there is one.
@@ -69,6 +69,13 @@ pub fn to_reference(network: &TorchNetwork, prefix: &str) -> Result<Network, Inv
         architecture::Activation::Relu => Activation::Relu,
         architecture::Activation::Softplus => Activation::Softplus,
         architecture::Activation::Tanh => Activation::Tanh,
+        architecture::Activation::Silu => {
+            return Err(InvalidInput::new(
+                "activation",
+                "silu",
+                "relu, softplus, tanh: the oracle has no other",
+            ));
+        }
     };
     let plain = match &architecture.features {
         Features::Coordinates { dimension } | Features::PeriodicCoordinates { dimension } => {
@@ -85,6 +92,19 @@ pub fn to_reference(network: &TorchNetwork, prefix: &str) -> Result<Network, Inv
             kernel: 7,
             hidden,
         },
+        Features::Prototypes { dimension, count, cost } => Architecture::Prototypes {
+            inputs: *dimension as usize,
+            count: *count as usize,
+            cost: HuberCost { lambda: cost.lambda, horizon: cost.horizon, lipschitz: cost.lipschitz },
+        },
+        Features::ScaledCoordinates { .. } => {
+            let found = format!("{:?}", architecture.features);
+            return Err(InvalidInput::new(
+                "features",
+                found,
+                "coordinates or images: the oracle has no other",
+            ));
+        }
     };
     Network::new(prefix, plain, architecture.time, &arrays)
 }

@@ -6,6 +6,7 @@ mod validation {
     use ndarray::Array2;
     use proptest::prelude::*;
     use proxflow_gpu::architecture::{Activation, Architecture, Features};
+    use proxflow_gpu::hopf_lax::HuberCost;
     use proxflow_gpu::network::Network;
     use proxflow_gpu::random::{Stream, StreamLabel};
     use proxflow_reference::network::Direction;
@@ -18,6 +19,12 @@ mod validation {
             (1..4_i64).prop_map(|dimension| Features::PeriodicCoordinates { dimension }),
             (1..3_i64, prop::collection::vec(1..4_i64, 1..3))
                 .prop_map(|(factor, channels)| Features::Image { side: factor << channels.len(), channels }),
+            // Some points reach their prototype in the time that is left, others do not.
+            (1..6_i64, 1..9_i64).prop_map(|(dimension, count)| Features::Prototypes {
+                dimension,
+                count,
+                cost: HuberCost { lambda: 0.7, horizon: 5.5, lipschitz: 0.2 },
+            }),
         ];
         let activation =
             prop_oneof![Just(Activation::Relu), Just(Activation::Tanh), Just(Activation::Softplus)];

@@ -3,8 +3,10 @@
 //! `potential.conv.{i}.weight (out, in, 7, 7)`, `potential.fc.{i}.{weight (out, in), bias (out)}`, the same under `discriminator.`;
 //! with training state also `optimizer.{potential,discriminator}.{first,second}_moment.{parameter}`. Metadata strings `horizon`, `steps`,
 //! `lambda`, `lipschitz`, `source-law` (`low,high`), `architectures` (JSON: what shapes alone do not tell) and `sha256` (checksum, defined in
-//! [`proxflow_reference::checkpoint::container`]); with training state also `training` (JSON). Equal runs write byte-identical files.
+//! [`proxflow_reference::checkpoint::container`]); with training state also `training` (JSON). Prototypes are
+//! `{network}.prototypes (K, d)`, `{network}.heights (K)`; their training state is that of [`AscentRun`]. Equal runs write byte-identical files.
 
+mod ascent;
 mod file;
 mod model;
 #[cfg(test)]
@@ -18,6 +20,7 @@ use proxflow_reference::checkpoint::SOURCE_LAW;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+pub use ascent::AscentRun;
 pub use file::CheckpointError;
 use file::{parse, read, take, write};
 use model::model_of;
@@ -73,6 +76,9 @@ impl Architectures {
         [(NETWORKS[0], &self.potential), (NETWORKS[1], &self.discriminator)]
     }
 }
+
+/// What a file is written from.
+type Parts = (Vec<(String, Tensor)>, BTreeMap<String, String>);
 
 const NETWORKS: [&str; 2] = ["potential", "discriminator"];
 
@@ -212,6 +218,12 @@ impl Model {
 
     /// Writes the networks alone.
     pub fn save(&self, path: &Path) -> Result<(), CheckpointError> {
+        let (tensors, metadata) = self.parts(path)?;
+        write(path, &tensors, metadata)
+    }
+
+    /// Tensors by name, and metadata.
+    fn parts(&self, path: &Path) -> Result<Parts, CheckpointError> {
         let mut tensors = Vec::new();
         for (name, network) in [(NETWORKS[0], &self.potential), (NETWORKS[1], &self.discriminator)] {
             collect(&mut tensors, &Section::Weights.prefix(name), network, network.parameters());
@@ -219,7 +231,7 @@ impl Model {
         let mut metadata = flow_metadata(self.flow, self.lipschitz, self.source);
         metadata
             .insert("architectures".to_owned(), architectures(&self.potential, &self.discriminator, path)?);
-        write(path, &tensors, metadata)
+        Ok((tensors, metadata))
     }
 
     /// The two architectures as JSON, as the metadata entry `architectures` holds them.

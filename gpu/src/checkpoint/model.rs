@@ -8,14 +8,24 @@ use proxflow_reference::checkpoint::{MOST_STEPS, SOURCE_LAW, parse_source_law};
 use tch::{Device, Kind};
 
 use super::file::{notices, take};
-use super::{Architectures, Model, NETWORKS, SECTIONS};
+use super::{Architectures, Model, NETWORKS, SECTIONS, ascent};
 use crate::architecture::{Activation, Architecture, Features};
 use crate::flow::FlowSpecification;
 use crate::network::Network;
 
 /// Metadata keys that this program reads, and those that others write without a meaning for the networks.
-const KEYS: [&str; 9] =
-    ["horizon", "steps", "lambda", "lipschitz", SOURCE_LAW, "architectures", "training", CHECKSUM, "format"];
+const KEYS: [&str; 10] = [
+    "horizon",
+    "steps",
+    "lambda",
+    "lipschitz",
+    SOURCE_LAW,
+    "architectures",
+    "training",
+    "ascent",
+    CHECKSUM,
+    "format",
+];
 /// Said of the published weights.
 const PROVENANCE: &str = "source";
 
@@ -35,6 +45,9 @@ pub(super) fn model_of(container: &Container<'_>, options: (Kind, Device)) -> Re
     let lipschitz = number("lipschitz")?;
     let source = metadata.get(SOURCE_LAW).map_or(Ok(PUBLISHED_SOURCE), |text| parse_source_law(text))?;
     let architectures = architectures(container)?;
+    for (name, architecture) in architectures.named() {
+        require_cost(name, architecture, flow, lipschitz)?;
+    }
     let mut notices = notices(container);
     check_names(container, &architectures, &mut notices)?;
     let model = Model {
@@ -47,6 +60,27 @@ pub(super) fn model_of(container: &Container<'_>, options: (Kind, Device)) -> Re
     };
     container.verify()?;
     Ok(model)
+}
+
+/// Prototypes carry the cost that their slopes follow: it must be that of the flow.
+fn require_cost(
+    name: &str,
+    architecture: &Architecture,
+    flow: FlowSpecification,
+    lipschitz: f64,
+) -> Result<(), InvalidInput> {
+    let Features::Prototypes { cost, .. } = architecture.features else { return Ok(()) };
+    for (field, own, outer) in [
+        ("lambda", cost.lambda, flow.lambda),
+        ("horizon", cost.horizon, flow.horizon),
+        ("lipschitz", cost.lipschitz, lipschitz),
+    ] {
+        if own != outer {
+            let allowed = format!("{outer}, the {field} of the checkpoint");
+            return Err(InvalidInput::new(format!("{name} cost {field}"), own, allowed));
+        }
+    }
+    Ok(())
 }
 
 /// The source law of the published set-up, for files that do not say.
@@ -89,9 +123,12 @@ fn check_names(
                 names.iter().map(|name| format!("{}{name}", section.prefix(network))).collect::<Vec<_>>()
             })
         })
+        .chain(ascent::TENSORS.iter().map(|name| (*name).to_owned()))
         .collect();
     let ours = |name: &str| {
-        name.split('.').next().is_some_and(|head| NETWORKS.contains(&head) || head == "optimizer")
+        name.split('.')
+            .next()
+            .is_some_and(|head| NETWORKS.contains(&head) || ["optimizer", "ascent"].contains(&head))
     };
     let (unknown, foreign): (Vec<&String>, Vec<&String>) =
         container.tensors.keys().filter(|name| !known.contains(*name)).partition(|name| ours(name));

@@ -3,6 +3,8 @@
 use num_traits::Float;
 use serde::{Deserialize, Serialize};
 
+use super::prototypes::HuberCost;
+
 /// The nonlinearity after each hidden dense layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -39,7 +41,7 @@ pub(super) fn rectify<S: Float>(z: S) -> S {
 }
 
 /// What is computed, without the weights.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Architecture {
     /// Convolutions on a square one-channel image of `side` pixels, then dense layers.
     Convolutional {
@@ -63,6 +65,15 @@ pub enum Architecture {
         /// Nonlinearity after each hidden layer.
         activation: Activation,
     },
+    /// The Hopf-Lax potential of `count` prototypes, or without time input its terminal value.
+    Prototypes {
+        /// Dimension `d` of the sample space.
+        inputs: usize,
+        /// Number of prototypes.
+        count: usize,
+        /// The cost.
+        cost: HuberCost,
+    },
 }
 
 impl Architecture {
@@ -70,7 +81,7 @@ impl Architecture {
     pub fn dimension(&self) -> usize {
         match self {
             Self::Convolutional { side, .. } => side * side,
-            Self::MultilayerPerceptron { inputs, .. } => *inputs,
+            Self::MultilayerPerceptron { inputs, .. } | Self::Prototypes { inputs, .. } => *inputs,
         }
     }
 
@@ -90,6 +101,12 @@ impl Architecture {
             Self::MultilayerPerceptron { inputs, periodic, hidden, .. } => {
                 (inputs * if *periodic { 2 } else { 1 }, hidden)
             }
+            Self::Prototypes { inputs, count, .. } => {
+                return vec![
+                    (format!("{prefix}.prototypes"), vec![*count, *inputs]),
+                    (format!("{prefix}.heights"), vec![*count]),
+                ];
+            }
         };
         features += usize::from(time_input);
         for (i, &width) in hidden.iter().chain([&1]).enumerate() {
@@ -102,7 +119,7 @@ impl Architecture {
 
     pub(super) fn activation(&self) -> Activation {
         match self {
-            Self::Convolutional { .. } => Activation::Relu,
+            Self::Convolutional { .. } | Self::Prototypes { .. } => Activation::Relu,
             Self::MultilayerPerceptron { activation, .. } => *activation,
         }
     }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Activation, Architecture, Network};
+use super::{Activation, Architecture, HuberCost, Network};
 use crate::checkpoint::NamedArrays;
 use crate::specification::InvalidInput;
 
@@ -46,6 +46,7 @@ enum Features {
     Coordinates { dimension: usize },
     PeriodicCoordinates { dimension: usize },
     Image { side: usize, channels: Vec<usize> },
+    Prototypes { dimension: usize, count: usize, cost: HuberCost },
 }
 
 /// Nothing in a network is wider: the numbers of a description stay far from overflow.
@@ -80,6 +81,15 @@ impl Description {
                     return Err(InvalidInput::new("side", side, allowed));
                 }
                 Ok(Architecture::Convolutional { side: *side, channels: channels.clone(), kernel: 7, hidden })
+            }
+            Features::Prototypes { dimension, count, cost } => {
+                for (field, value) in
+                    [("lambda", cost.lambda), ("horizon", cost.horizon), ("lipschitz", cost.lipschitz)]
+                {
+                    InvalidInput::require_positive(field, value)?;
+                }
+                let (inputs, count) = (width("dimension", *dimension)?, width("prototypes", *count)?);
+                Ok(Architecture::Prototypes { inputs, count, cost: *cost })
             }
         }
     }

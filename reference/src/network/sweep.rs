@@ -6,7 +6,7 @@ use ndarray::{Array1, Array2, ArrayD, ArrayView1, ArrayView2, Axis, concatenate,
 use rayon::prelude::*;
 
 use super::convolution::ConvolutionStage;
-use super::{Architecture, Network, contiguous};
+use super::{Architecture, Network, contiguous, prototypes};
 use crate::specification::InvalidInput;
 
 /// Values and derivatives of a network at `n` points.
@@ -43,6 +43,11 @@ impl Network {
     }
 
     fn chunk_jet(&self, points: ArrayView2<f64>, t: f64) -> Jet {
+        if let Architecture::Prototypes { cost, .. } = self.architecture {
+            let matrix = self.parameters[0].view().into_dimensionality().expect("matrix by construction");
+            let time = self.time_input.then_some(t);
+            return prototypes::jet(cost, matrix, contiguous(&self.parameters[1]), points, time);
+        }
         let samples = points.nrows();
         let (stages, mut features) = self.convolution_stages(points);
         if self.is_periodic() {
@@ -119,7 +124,7 @@ mod tests {
     use approx::assert_relative_eq;
 
     use super::super::tests::{perceptron, points, random, small_convolutional};
-    use super::super::{Activation, Direction};
+    use super::super::{Activation, Direction, HuberCost};
     use super::*;
 
     #[test]
@@ -134,6 +139,12 @@ mod tests {
                 periodic: true,
                 hidden: vec![6],
                 activation: Activation::Tanh,
+            },
+            // L (T - t) / lambda = 0.56 at t = 0.4: some points reach their prototype, others do not.
+            Architecture::Prototypes {
+                inputs: 3,
+                count: 6,
+                cost: HuberCost { lambda: 0.8, horizon: 1.9, lipschitz: 0.3 },
             },
         ];
         for (seed, architecture) in architectures.into_iter().enumerate() {

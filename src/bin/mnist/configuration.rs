@@ -13,6 +13,7 @@ use proxflow_reference::checkpoint::MOST_STEPS;
 use proxflow_reference::{DivergenceKind, InvalidInput};
 use serde::{Deserialize, Serialize};
 
+use crate::model::{LipschitzChoice, Model, Preset};
 use crate::options::{self, Common, DataArguments};
 use crate::{memory, resume};
 
@@ -20,6 +21,15 @@ use crate::{memory, resume};
 #[derive(Args, Clone)]
 #[command(after_help = "Example:\n  mnist train --case w1 --seed 2 --iterations 2000 --out runs/w1-seed2")]
 pub struct Arguments {
+    /// A whole set-up; other options win over it [default: paper]
+    #[arg(long, value_enum, conflicts_with_all = ["model", "config"])]
+    preset: Option<Preset>,
+    /// What the potential is; without --preset, with the set-up that suits it [default: published]
+    #[arg(long, value_enum)]
+    model: Option<Model>,
+    /// Prototypes of --model hopf-lax [default: 500]
+    #[arg(long, value_name = "K")]
+    prototypes: Option<usize>,
     /// Proximals: w1w2, w1, w2 or none [default: w1w2]
     #[arg(long, value_parser = case)]
     case: Option<Case>,
@@ -41,9 +51,13 @@ pub struct Arguments {
     /// Kinetic weight lambda [default: 0.05]
     #[arg(long)]
     lambda: Option<f64>,
-    /// Lipschitz constant L of the penalty [default: 1]
-    #[arg(long)]
-    lipschitz: Option<f64>,
+    /// Lipschitz constant L: a number, or critical[:FACTOR], a multiple of the constant from which the optimum no longer depends on L,
+    /// certified on a subsample before training; the penalty weight then is r / L, r the distance from noise to data [default: 1]
+    #[arg(long, value_name = "L", value_parser = lipschitz)]
+    lipschitz: Option<LipschitzChoice>,
+    /// Weight w of the gradient penalty [default: 0.1]
+    #[arg(long, value_name = "W")]
+    penalty_weight: Option<f64>,
     /// f-divergence: kl, reverse-kl, alpha:A, chi2, js, hellinger [default: kl]
     #[arg(long, value_parser = options::divergence)]
     f: Option<DivergenceKind>,
@@ -87,6 +101,11 @@ pub struct Arguments {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct RunConfiguration {
+    pub model: Model,
+    pub prototypes: usize,
+    /// L as a multiple of the critical constant, until it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lipschitz_factor: Option<f64>,
     pub iterations: u64,
     pub train_size: usize,
     pub dataset: String,
@@ -103,6 +122,9 @@ pub struct RunConfiguration {
 impl Default for RunConfiguration {
     fn default() -> Self {
         Self {
+            model: Model::Published,
+            prototypes: 500,
+            lipschitz_factor: None,
             iterations: 5000,
             train_size: 6000,
             dataset: "auto".to_owned(),
@@ -125,6 +147,10 @@ fn case(text: &str) -> Result<Case, String> {
         .ok_or_else(|| format!("case: {text} is not allowed (allowed: w1w2, w1, w2, none)"))
 }
 
+fn lipschitz(text: &str) -> Result<LipschitzChoice, String> {
+    text.parse().map_err(|error: InvalidInput| error.to_string())
+}
+
 fn schedule(text: &str) -> Result<Schedule, String> {
     text.parse().map_err(|error: InvalidInput| error.to_string())
 }
@@ -141,9 +167,13 @@ pub fn resolve_configuration(arguments: &Arguments) -> Result<RunConfiguration, 
     let mut configuration = match (&arguments.config, &own) {
         (Some(path), _) => read(path)?,
         (None, Some(own)) => own.clone(),
-        (None, None) => RunConfiguration::default(),
+        (None, None) => {
+            let preset = arguments.preset.map(Preset::model);
+            preset.or(arguments.model).unwrap_or(Model::Published).defaults()
+        }
     };
     let given = arguments.clone();
+    let mut factor = configuration.lipschitz_factor;
     let training = &mut configuration.training;
     set(&mut training.case, given.case);
     set(&mut training.f, given.f);
@@ -152,9 +182,20 @@ pub fn resolve_configuration(arguments: &Arguments) -> Result<RunConfiguration, 
     set(&mut training.horizon, given.horizon);
     set(&mut training.steps, given.steps);
     set(&mut training.lambda, given.lambda);
-    set(&mut training.lipschitz, given.lipschitz);
+    set(&mut training.penalty_weight, given.penalty_weight);
+    match given.lipschitz {
+        None => {}
+        Some(LipschitzChoice::Value(value)) => {
+            training.lipschitz = value;
+            factor = None;
+        }
+        Some(LipschitzChoice::Critical(given)) => factor = Some(given),
+    }
     set(&mut training.learning_rate_schedule, given.learning_rate_schedule);
     set(&mut training.seed, given.seed);
+    configuration.lipschitz_factor = factor;
+    set(&mut configuration.model, given.preset.map(Preset::model).or(given.model));
+    set(&mut configuration.prototypes, given.prototypes);
     set(&mut configuration.iterations, given.iterations);
     set(&mut configuration.train_size, given.train_size);
     set(&mut configuration.dataset, given.data.dataset);
@@ -211,11 +252,45 @@ fn check(configuration: &RunConfiguration) -> Result<(), Failure> {
         return Err(Failure::bad_input("train-size", 0, ">= 1"));
     }
     memory::require("train-size", configuration.train_size, memory::IMAGE)?;
-    memory::require_batch(training)
+    memory::require_batch(training)?;
+    check_model(configuration)
 }
 
 /// A run of this length ends in no lifetime.
 const MOST_ITERATIONS: u64 = 1_000_000_000;
+
+/// What the models need beyond ranges; before the first digit is read.
+fn check_model(configuration: &RunConfiguration) -> Result<(), Failure> {
+    let training = &configuration.training;
+    if let Some(factor) = configuration.lipschitz_factor {
+        InvalidInput::require_positive("lipschitz-factor", factor)?;
+    }
+    if !configuration.model.is_hopf_lax() {
+        return Ok(());
+    }
+    let most = configuration.train_size;
+    if configuration.model == Model::HopfLax && !(1..=most).contains(&configuration.prototypes) {
+        let allowed = format!("1..={most}, the training digits");
+        return Err(Failure::bad_input("prototypes", configuration.prototypes, allowed));
+    }
+    // The ascent of heights knows one problem.
+    if training.case != Case::W1W2 {
+        let allowed = "w1w2 with a Hopf-Lax model; --preset paper trains every case";
+        return Err(Failure::bad_input("case", training.case.name(), allowed));
+    }
+    if training.f != DivergenceKind::KullbackLeibler {
+        let allowed = "kl with a Hopf-Lax model; --preset paper trains every divergence";
+        return Err(Failure::bad_input("f", training.f, allowed));
+    }
+    if configuration.iterations == 0 {
+        return Err(Failure::bad_input("iterations", 0, ">= 1 with a Hopf-Lax model"));
+    }
+    if configuration.stop_hj.is_some() {
+        let allowed = "no stop-hj with a Hopf-Lax model, whose residual is zero from the start";
+        return Err(Failure::bad_input("stop-hj", "a threshold", allowed));
+    }
+    Ok(())
+}
 
 fn set<T>(field: &mut T, given: Option<T>) {
     if let Some(value) = given {

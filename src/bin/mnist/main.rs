@@ -1,11 +1,15 @@
 //! `mnist`: trains the combined W1/W2 proximal flow on images, evaluates checkpoints, draws samples, exports.
 
 #[cfg(feature = "torch")]
+mod ascent;
+#[cfg(feature = "torch")]
 mod cli;
 #[cfg(feature = "torch")]
 mod configuration;
 #[cfg(feature = "torch")]
 mod convert;
+#[cfg(feature = "torch")]
+mod critical;
 #[cfg(feature = "torch")]
 mod evaluate;
 #[cfg(feature = "torch")]
@@ -16,6 +20,8 @@ mod export;
 mod measure;
 #[cfg(feature = "torch")]
 mod memory;
+#[cfg(feature = "torch")]
+mod model;
 #[cfg(feature = "torch")]
 mod neighbours;
 #[cfg(feature = "torch")]

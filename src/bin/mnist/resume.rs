@@ -1,11 +1,14 @@
 //! Whether `--resume` continues the same run: what decides its numbers may not change.
 
 use proxflow::command::Failure;
+use proxflow::dataset::Dataset;
+use proxflow_gpu::checkpoint::CheckpointError;
 use proxflow_gpu::configuration::Configuration;
 use serde::Serialize;
 use toml::Value;
 
 use crate::configuration::RunConfiguration;
+use crate::convert::bad_checkpoint;
 
 /// Refuses a training option, `train-size` or `dataset` that is not the run's own, naming it with both values. Lengths, intervals, device,
 /// threads and the place of the data may change; `--dataset auto` means the run's own.
@@ -19,7 +22,25 @@ pub fn require_same_run(configuration: &mut RunConfiguration, own: &RunConfigura
     if configuration.train_size != own.train_size {
         return Err(refused("train-size", configuration.train_size, own.train_size));
     }
+    let model = |run: &RunConfiguration| run.model.run_name(run.training.case);
+    if configuration.model != own.model {
+        return Err(refused("model", model(configuration), model(own)));
+    }
+    if configuration.prototypes != own.prototypes {
+        return Err(refused("prototypes", configuration.prototypes, own.prototypes));
+    }
     require_same_training(&configuration.training, &own.training)
+}
+
+/// A checkpoint that cannot be resumed; other data is named by its origin.
+pub fn bad_resume(error: CheckpointError, dataset: &Dataset) -> Failure {
+    match error {
+        CheckpointError::Content { source, .. } if source.field == "data" => {
+            let value = format!("{}: {}", dataset.origin, source.value);
+            Failure::bad_input("--resume with --data", value, source.allowed)
+        }
+        other => bad_checkpoint(other),
+    }
 }
 
 /// Refuses the first training option that differs from the run's.
@@ -68,6 +89,7 @@ fn text(value: &Value) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::model::Model;
 
     #[test]
     fn an_option_that_differs_is_named_with_both_values() {
@@ -83,6 +105,8 @@ mod tests {
             (|c| c.training.seed = 9, ["--seed: 9", "allowed: 1,"]),
             (|c| c.train_size = 50, ["--train-size: 50", "6000"]),
             (|c| c.dataset = "strokes".to_owned(), ["--dataset: strokes", "mnist"]),
+            (|c| c.model = Model::Exact, ["--model: exact", "w1w2"]),
+            (|c| c.prototypes = 7, ["--prototypes: 7", "500"]),
         ] {
             let error = with(change).unwrap_err();
             assert!(expected.iter().all(|part| error.contains(part)), "{error}");

@@ -7,6 +7,7 @@ use ndarray::Array2;
 use proxflow::array;
 use proxflow::command::{COMMIT, Failure, write_json};
 use proxflow::picture;
+use proxflow_gpu::checkpoint::Model;
 use proxflow_gpu::device::{DeviceChoice, device_name, keep_freed_memory};
 use proxflow_gpu::flow;
 use proxflow_gpu::indicators::to_host;
@@ -37,6 +38,9 @@ pub struct Arguments {
     /// Picture of the first 400 images
     #[arg(long, value_name = "FILE")]
     png: Option<PathBuf>,
+    /// Picture of the first 12 images on their way: a row a sample, a column a time, x_0 first
+    #[arg(long, value_name = "FILE")]
+    paths: Option<PathBuf>,
     /// All images as float64 (count, 784)
     #[arg(long, value_name = "FILE")]
     npy: Option<PathBuf>,
@@ -55,8 +59,12 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     if arguments.count == 0 {
         return Err(Failure::bad_input("count", 0, ">= 1"));
     }
-    if arguments.png.is_none() && arguments.npy.is_none() {
-        return Err(Failure::bad_input("output", "none", "--png FILE, --npy FILE or both"));
+    if arguments.png.is_none() && arguments.npy.is_none() && arguments.paths.is_none() {
+        return Err(Failure::bad_input(
+            "output",
+            "none",
+            "one or more of --png FILE, --npy FILE, --paths FILE",
+        ));
     }
     memory::require("count", arguments.count, memory::IMAGE)?;
     let most = MOST_STEPS;
@@ -81,6 +89,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             Ok(end) => rows.iter_mut().zip(to_host(&end)).for_each(|(pixel, value)| *pixel = value),
             Err(step) => return failed(&arguments, steps, step),
         }
+    }
+    if let Some(path) = &arguments.paths {
+        write_paths(path, &arguments, &model, steps, device)?;
     }
     if let Some(path) = &arguments.npy {
         array::write_array(path, &images.mapv(f64::from))?;
@@ -113,4 +124,42 @@ fn failed(arguments: &Arguments, steps: usize, step: usize) -> Result<(), Failur
         )?;
     }
     Err(Failure::Run(format!("{}: {reason}; nothing is written", arguments.checkpoint.display())))
+}
+
+/// Columns of a strip picture at most, evenly spread over the steps.
+const COLUMNS: usize = 11;
+/// Rows of a strip picture at most.
+const ROWS: usize = 12;
+
+/// Draws the same noise as the grid at some of its times, one row a sample.
+fn write_paths(
+    path: &std::path::Path,
+    arguments: &Arguments,
+    model: &Model,
+    steps: usize,
+    device: tch::Device,
+) -> Result<(), Failure> {
+    let dimension = model.potential.architecture().dimension();
+    let rows = arguments.count.min(ROWS);
+    let mut stream = Stream::new(arguments.seed, StreamLabel::Evaluation);
+    let [low, high] = model.source;
+    // The grid draws its first 1000 images at once; a shorter draw of the same stream has the same first rows.
+    let x0 = place(&stream.uniform(rows as i64, dimension, low, high), (Kind::Float, device));
+    memory::require("steps", steps, (ROWS * 4 * dimension as usize) as u64)?;
+    let flow = model.flow.with_steps(steps);
+    let positions = flow::simulate(&model.potential, &x0, flow).positions;
+    let columns = (steps + 1).min(COLUMNS);
+    let times: Vec<usize> = (0..columns).map(|column| column * steps / (columns - 1)).collect();
+    let hosts: Vec<Vec<f32>> = times.iter().map(|&k| to_host(&positions[k])).collect();
+    let width = dimension as usize;
+    let mut images = Array2::<f32>::zeros((rows * columns, width));
+    for (index, mut image) in images.rows_mut().into_iter().enumerate() {
+        let (row, column) = (index / columns, index % columns);
+        image.iter_mut().zip(&hosts[column][row * width..]).for_each(|(pixel, value)| *pixel = *value);
+    }
+    let shown: Vec<String> = times.iter().map(|&k| format!("{:.2}", flow.time(k))).collect();
+    let name = arguments.checkpoint.display();
+    let caption =
+        format!("{name}, N = {steps}, seed {}, t = {}, commit {COMMIT}", arguments.seed, shown.join(", "));
+    picture::write_grid(path, images.view(), columns, &caption)
 }

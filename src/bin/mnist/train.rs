@@ -11,16 +11,18 @@ use proxflow::dataset::{Dataset, resolve};
 use proxflow::run_directory::RunDirectory;
 use proxflow::{curves, picture};
 use proxflow_gpu::architecture::Architecture;
-use proxflow_gpu::checkpoint::CheckpointError;
 use proxflow_gpu::device::{DeviceChoice, device_name};
 use proxflow_gpu::train::{NonFinite, Source, StepRecord, Trainer};
 use proxflow_gpu::{device, flow};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
+use crate::ascent;
 use crate::configuration::{Arguments, RunConfiguration, resolve_configuration};
 use crate::convert::{bad_checkpoint, tensor_of};
+use crate::critical;
 use crate::measure::{self, Evaluation};
+use crate::model::Model;
 use crate::{options, resume};
 
 /// Why a run ended.
@@ -55,7 +57,7 @@ struct Report<'a> {
 }
 
 /// Set by Ctrl-C; the run then writes its checkpoint and report and ends.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Trains, and leaves everything in the run directory.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -87,17 +89,23 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     choice.clone_into(&mut configuration.dataset);
     let images = dataset.train.training_subset(configuration.train_size, seed);
     let data = tensor_of(&images)?;
-    let (directory, trainer) = prepare(&arguments, &configuration, &dataset, &data, (Kind::Float, device))?;
-    directory.notices.iter().for_each(|notice| eprintln!("note: {notice}"));
-    let text = toml::to_string(&configuration).map_err(|error| Failure::Run(error.to_string()))?;
-    directory.write_configuration(&text)?;
-    eprintln!("run: {}", directory.folder().display());
+    let options = (Kind::Float, device);
+    let mut directory = take_directory(&arguments, &configuration)?;
+    let critical = critical::settle_lipschitz(&mut configuration, &images)?;
     let _ = ctrlc::set_handler(|| {
         // The second signal does not wait for the end of the step; the last checkpoint is whole.
         if INTERRUPTED.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
     });
+    if configuration.model.is_hopf_lax() {
+        return ascent::run(&arguments, &configuration, &dataset, &data, critical, directory, options);
+    }
+    let trainer = prepare(&mut directory, arguments.resume, &configuration, &dataset, &data, options)?;
+    directory.notices.iter().for_each(|notice| eprintln!("note: {notice}"));
+    let text = toml::to_string(&configuration).map_err(|error| Failure::Run(error.to_string()))?;
+    directory.write_configuration(&text)?;
+    eprintln!("run: {}", directory.folder().display());
 
     let evaluation = Evaluation::new(&trainer);
     let start = Instant::now();
@@ -153,47 +161,50 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
-/// The run's folder, held by this process, with the trainer where its checkpoint stands or at the start.
+/// The folder of the run, held by this process.
+fn take_directory(arguments: &Arguments, configuration: &RunConfiguration) -> Result<RunDirectory, Failure> {
+    match (arguments.resume, &arguments.out) {
+        (true, Some(folder)) => RunDirectory::open(folder),
+        (_, Some(folder)) => RunDirectory::create(folder),
+        (_, None) => {
+            let training = &configuration.training;
+            let name = format!("mnist-{}-seed{}", configuration.model.run_name(training.case), training.seed);
+            RunDirectory::create(&RunDirectory::unused(&PathBuf::from("runs").join(name)))
+        }
+    }
+}
+
+/// The trainer where the run's checkpoint stands, or at the start.
 fn prepare(
-    arguments: &Arguments,
+    directory: &mut RunDirectory,
+    resume: bool,
     configuration: &RunConfiguration,
     dataset: &Dataset,
     data: &Tensor,
     options: (Kind, Device),
-) -> Result<(RunDirectory, Trainer), Failure> {
+) -> Result<Trainer, Failure> {
     let fresh = || -> Result<Trainer, Failure> {
-        let networks = (Architecture::mnist_potential(), Architecture::mnist_discriminator());
         let training = configuration.training.clone();
-        Ok(Trainer::new(training, networks.0, networks.1, data, Source::Uniform, options)?)
+        let potential = match configuration.model {
+            Model::Smooth => Architecture::smooth_potential(data.size()[1], training.horizon),
+            _ => Architecture::mnist_potential(),
+        };
+        let discriminator = Architecture::mnist_discriminator();
+        Ok(Trainer::new(training, potential, discriminator, data, Source::Uniform, options)?)
     };
-    let mut directory = match (arguments.resume, &arguments.out) {
-        (true, Some(folder)) => RunDirectory::open(folder)?,
-        (_, Some(folder)) => RunDirectory::create(folder)?,
-        (_, None) => {
-            let training = &configuration.training;
-            let name = format!("mnist-{}-seed{}", training.case.name(), training.seed);
-            RunDirectory::create(&RunDirectory::unused(&PathBuf::from("runs").join(name)))?
-        }
-    };
-    let trainer = if arguments.resume && directory.checkpoint().exists() {
-        let resumed = Trainer::resume(&directory.checkpoint(), data, Source::Uniform, options);
-        let trainer = resumed.map_err(|error| match error {
-            CheckpointError::Content { source, .. } if source.field == "data" => {
-                let value = format!("{}: {}", dataset.origin, source.value);
-                Failure::bad_input("--resume with --data", value, source.allowed)
-            }
-            other => bad_checkpoint(other),
-        })?;
+    let trainer = if resume && directory.checkpoint().exists() {
+        let trainer = Trainer::resume(&directory.checkpoint(), data, Source::Uniform, options)
+            .map_err(|error| resume::bad_resume(error, dataset))?;
         resume::require_same_training(&configuration.training, &trainer.configuration)?;
         trainer
     } else {
-        if arguments.resume {
+        if resume {
             directory.notices.push("the run has no checkpoint yet and starts anew".to_owned());
         }
         fresh()?
     };
     directory.mend(trainer.iteration, measure::Row::NAMES)?;
-    Ok((directory, trainer))
+    Ok(trainer)
 }
 
 /// The loop: one outer step of Algorithm 1 at a time, with what is measured, drawn and saved on the way.

@@ -1,0 +1,148 @@
+//! Which flow is trained, and the set-up that goes with it.
+
+use clap::ValueEnum;
+use proxflow_gpu::adam::AdamSpecification;
+use proxflow_gpu::configuration::Configuration;
+use proxflow_gpu::objective::Case;
+use proxflow_gpu::schedule::Schedule;
+use proxflow_reference::InvalidInput;
+use serde::{Deserialize, Serialize};
+
+use crate::configuration::RunConfiguration;
+
+/// What the potential is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Model {
+    /// The published convolutional networks
+    Published,
+    /// A smooth dense potential against the published critic
+    Smooth,
+    /// Hopf-Lax potential on learned prototypes: straight, step-size invariant, Hamilton-Jacobi exact by construction
+    HopfLax,
+    /// Hopf-Lax potential on every training digit: the optimum of the problem itself. Every sample is (or heads for) a training digit
+    Exact,
+}
+
+/// A whole set-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Preset {
+    /// The published one, untouched: L = 1, w = 0.1, 5000 iterations
+    Paper,
+    /// 500 prototypes, L = 0.45 of the critical constant: every statement of the theorem holds
+    Theorem,
+}
+
+/// `--lipschitz`: a number, or a multiple of the critical constant.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum LipschitzChoice {
+    /// `L` itself.
+    Value(f64),
+    /// `FACTOR` times the critical constant of a subsample.
+    Critical(f64),
+}
+
+impl std::str::FromStr for LipschitzChoice {
+    type Err = InvalidInput;
+
+    fn from_str(text: &str) -> Result<Self, InvalidInput> {
+        let allowed = "a number > 0, critical, or critical:FACTOR with FACTOR > 0";
+        let positive = |text: &str| -> Result<f64, InvalidInput> {
+            let number = text.parse().map_err(|_| InvalidInput::new("lipschitz", text, allowed))?;
+            if f64::is_finite(number) && number > 0.0 {
+                Ok(number)
+            } else {
+                Err(InvalidInput::new("lipschitz", text, allowed))
+            }
+        };
+        match text.strip_prefix("critical") {
+            None => Ok(Self::Value(positive(text)?)),
+            Some("") => Ok(Self::Critical(1.0)),
+            Some(rest) => match rest.strip_prefix(':') {
+                Some(factor) => Ok(Self::Critical(positive(factor)?)),
+                None => Err(InvalidInput::new("lipschitz", text, allowed)),
+            },
+        }
+    }
+}
+
+impl Preset {
+    /// The model of a preset.
+    pub fn model(self) -> Model {
+        match self {
+            Self::Paper => Model::Published,
+            Self::Theorem => Model::HopfLax,
+        }
+    }
+}
+
+impl Model {
+    /// Whether it is trained by concave ascent of its heights rather than by Algorithm 1.
+    pub fn is_hopf_lax(self) -> bool {
+        matches!(self, Self::HopfLax | Self::Exact)
+    }
+
+    /// What a run's folder is called after.
+    pub fn run_name(self, case: Case) -> &'static str {
+        match self {
+            Self::Published => case.name(),
+            Self::Smooth => "smooth",
+            Self::HopfLax => "hopf-lax",
+            Self::Exact => "exact",
+        }
+    }
+
+    /// The set-up that a model is trained with unless options say otherwise.
+    pub fn defaults(self) -> RunConfiguration {
+        let published = RunConfiguration::default();
+        let adam = |learning_rate| AdamSpecification { learning_rate, beta1: 0.5, beta2: 0.9 };
+        match self {
+            Self::Published => published,
+            Self::Smooth => RunConfiguration {
+                iterations: 3000,
+                lipschitz_factor: Some(1.2),
+                model: self,
+                training: Configuration {
+                    batch: 128,
+                    critic_adam: adam(2e-4),
+                    potential_adam: adam(5e-4),
+                    learning_rate_schedule: Schedule::Cosine { steps: 3000 },
+                    ..Configuration::default()
+                },
+                ..published
+            },
+            Self::HopfLax | Self::Exact => RunConfiguration {
+                iterations: 2000,
+                lipschitz_factor: Some(if self == Self::Exact { 1.2 } else { 0.45 }),
+                model: self,
+                training: Configuration { batch: 1000, ..Configuration::default() },
+                ..published
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lipschitz_choices_read_and_wrong_ones_are_refused() {
+        let read = |text: &str| text.parse::<LipschitzChoice>();
+        assert_eq!(read("0.15").unwrap(), LipschitzChoice::Value(0.15));
+        assert_eq!(read("critical").unwrap(), LipschitzChoice::Critical(1.0));
+        assert_eq!(read("critical:0.45").unwrap(), LipschitzChoice::Critical(0.45));
+        for text in ["", "0", "-1", "nan", "inf", "critical:", "critical:0", "critical1", "Critical"] {
+            assert!(read(text).unwrap_err().to_string().contains("lipschitz"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_published_model_is_the_default_set_up_untouched() {
+        assert_eq!(Preset::Paper.model().defaults(), RunConfiguration::default());
+        let paper = RunConfiguration::default();
+        assert_eq!((paper.training.lipschitz, paper.training.penalty_weight), (1.0, 0.1));
+        assert_eq!((paper.iterations, paper.training.batch, paper.lipschitz_factor), (5000, 200, None));
+    }
+}
