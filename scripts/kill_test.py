@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 
-OPTIONS = ["--dataset", "strokes", "--train-size", "60", "--batch", "4", "--critic-steps", "1", "--threads", "1",
+OPTIONS = ["--preset", "paper", "--dataset", "strokes", "--train-size", "60", "--batch", "4", "--critic-steps", "1", "--threads", "1",
            "--checkpoint-every", "1", "--log-every", "4", "--sample-every", "5"]
 
 

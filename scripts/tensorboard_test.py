@@ -41,7 +41,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         run = pathlib.Path(folder) / "run"
         common = ["--out", str(run), "--log-every", "1"]
-        small = ["--dataset", "strokes", "--train-size", "60", "--batch", "4", "--critic-steps", "1", "--threads", "1"]
+        small = ["--preset", "paper", "--dataset", "strokes", "--train-size", "60", "--batch", "4", "--critic-steps", "1", "--threads", "1"]
         subprocess.run([arguments.mnist, *common, *small, "--iterations", "3"], check=True, stderr=subprocess.DEVNULL)
         subprocess.run([arguments.mnist, *common, "--resume", "--iterations", "5"], check=True, stderr=subprocess.DEVNULL)
         output = subprocess.run([python, "-c", READER, str(run)], check=True, capture_output=True, text=True)

@@ -38,8 +38,20 @@ fn shared(variable: &str, test: &str) -> Option<PathBuf> {
     found
 }
 
-const SMALL: [&str; 10] =
-    ["--dataset", "strokes", "--train-size", "60", "--batch", "10", "--critic-steps", "2", "--threads", "1"];
+const SMALL: [&str; 12] = [
+    "--preset",
+    "paper",
+    "--dataset",
+    "strokes",
+    "--train-size",
+    "60",
+    "--batch",
+    "10",
+    "--critic-steps",
+    "2",
+    "--threads",
+    "1",
+];
 
 fn train(out: &Path, more: &[&str]) -> Output {
     let mut arguments = SMALL.to_vec();
@@ -305,20 +317,10 @@ fn hopf_lax_flows_are_straight_step_size_invariant_and_certified() {
     for model in ["hopf-lax", "exact"] {
         let out = folder.path().join(model);
         let path = out.to_str().unwrap();
-        let more = [
-            "--model",
-            model,
-            "--prototypes",
-            "15",
-            "--batch",
-            "100",
-            "--iterations",
-            "60",
-            "--log-every",
-            "7",
-        ];
+        let prototypes: &[&str] = if model == "exact" { &[] } else { &["--prototypes", "15"] };
+        let more = ["--model", model, "--batch", "100", "--iterations", "60", "--log-every", "7"];
         let arguments = ["--dataset", "strokes", "--train-size", "40", "--threads", "1", "--out", path];
-        let output = mnist(&[&arguments[..], &more[..]].concat());
+        let output = mnist(&[&arguments[..], prototypes, &more[..]].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let report: Value = serde_json::from_slice(&std::fs::read(out.join("report.json")).unwrap()).unwrap();
         let [lower, upper] = [0, 1].map(|end| report["interval"][end].as_f64().unwrap());
@@ -376,7 +378,11 @@ fn hopf_lax_flows_are_straight_step_size_invariant_and_certified() {
     refused(&["--model", "exact", "--case", "w1"], "case");
     refused(&["--model", "exact", "--f", "js"], "kl");
     refused(&["--model", "exact", "--iterations", "0"], "iterations");
-    refused(&["--model", "exact", "--stop-hj", "0.1"], "stop-hj");
+    for unused in ["stop-hj", "penalty-weight", "critic-steps"] {
+        refused(&[&format!("--{unused}"), "1"], unused);
+    }
+    refused(&["--preset", "paper", "--prototypes", "5"], "prototypes");
+    refused(&["--preset", "paper", "--config", "x"], "--config");
     refused(&["--preset", "theorem", "--model", "exact"], "--model");
     refused(&["--model", "hopf-lax", "--prototypes", "0"], "prototypes");
     refused(&["--lipschitz", "critical:-1"], "critical:FACTOR");

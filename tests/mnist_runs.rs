@@ -12,8 +12,20 @@ fn mnist(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_mnist")).args(arguments).output().unwrap()
 }
 
-const SMALL: [&str; 10] =
-    ["--dataset", "strokes", "--train-size", "60", "--batch", "4", "--critic-steps", "1", "--threads", "1"];
+const SMALL: [&str; 12] = [
+    "--preset",
+    "paper",
+    "--dataset",
+    "strokes",
+    "--train-size",
+    "60",
+    "--batch",
+    "4",
+    "--critic-steps",
+    "1",
+    "--threads",
+    "1",
+];
 
 fn arguments<'a>(out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
     [&SMALL[..], &["--out", out.to_str().unwrap()], more].concat()
@@ -192,8 +204,10 @@ fn sizes_that_no_machine_holds_are_refused_with_the_limit() {
     for option in ["--batch", "--critic-steps", "--steps", "--iterations", "--train-size"] {
         let output = mnist(&arguments(&run, &["--iterations", "1", option, million_million][..]));
         // clap takes no option twice, so those of the small run are left out.
-        let small =
-            [&["--dataset", "strokes"][..], &["--out", run.to_str().unwrap(), option, million_million]];
+        let small = [
+            &["--preset", "paper", "--dataset", "strokes"][..],
+            &["--out", run.to_str().unwrap(), option, million_million],
+        ];
         let output = if output.status.code() == Some(2) { mnist(&small.concat()) } else { output };
         refused(&output, &[option.trim_start_matches('-'), million_million, "at most"]);
     }

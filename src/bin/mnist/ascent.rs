@@ -25,7 +25,7 @@ use crate::critical::Critical;
 use crate::measure;
 use crate::model::Model;
 use crate::resume;
-use crate::train::INTERRUPTED;
+use crate::train::{INTERRUPTED, origin};
 
 /// Batches of 1000 fresh noise samples behind the final certificate, and behind each row of `metrics.csv`.
 const CERTIFICATE_BATCHES: usize = 100;
@@ -81,10 +81,13 @@ pub fn run(
     directory.notices.iter().for_each(|notice| eprintln!("note: {notice}"));
     let text = toml::to_string(configuration).map_err(|error| Failure::Run(error.to_string()))?;
     directory.write_configuration(&text)?;
+    if let Some(critical) = &critical {
+        critical.announce(&configuration.training);
+    }
     eprintln!("run: {}", directory.folder().display());
 
     let first = run.ascent.iteration;
-    let (stop_reason, ended) = ascend(&mut run, configuration, &directory, &data, options);
+    let (stop_reason, ended) = ascend(&mut run, configuration, &directory, dataset, &data, options);
     ended?;
     let spinner = ProgressBar::new_spinner();
     spinner.set_message("bounds on J* from fresh noise");
@@ -96,16 +99,7 @@ pub fn run(
     }));
     spinner.finish_and_clear();
     run.save(&directory.checkpoint(), &data).map_err(bad_checkpoint)?;
-    let samples_are = samples_are(configuration.model);
-    let caption = format!(
-        "{} on {}, {} prototypes, L = {:.4}, N = {}, seed {}, commit {COMMIT}; every sample: {samples_are}",
-        configuration.model.run_name(run.configuration.case),
-        dataset.name,
-        run.ascent.prototypes(),
-        run.configuration.lipschitz,
-        run.configuration.steps,
-        run.configuration.seed
-    );
+    let caption = caption(&run, configuration, dataset);
     write_samples(&run, &directory, &caption, options)?;
     if directory.metrics().exists() {
         curves::draw(&directory.metrics(), &directory.curves(), &caption)?;
@@ -130,7 +124,7 @@ pub fn run(
         peak_memory_mib: measure::peak_memory_mib(),
         population,
         interval: population.interval(WIDENING),
-        samples_are,
+        samples_are: samples_are(configuration.model),
     };
     let text = serde_json::to_string_pretty(&report).map_err(|error| Failure::Run(error.to_string()))? + "\n";
     write_atomically(&directory.report(), text.as_bytes())?;
@@ -140,9 +134,10 @@ pub fn run(
     let [lower, upper] = report.interval;
     eprintln!(
         "done: {} iterations in {:.0} s; J* and this flow's J, prototypes as data, in [{lower:.5}, {upper:.5}] (3 standard errors); \
-         every sample: {samples_are}; results in {}",
+         every sample: {}; results in {}",
         run.ascent.iteration.saturating_sub(first),
         report.seconds,
+        report.samples_are,
         directory.folder().display()
     );
     Ok(())
@@ -195,6 +190,7 @@ fn ascend(
     run: &mut AscentRun,
     configuration: &RunConfiguration,
     directory: &RunDirectory,
+    dataset: &Dataset,
     data: &Tensor,
     options: (Kind, Device),
 ) -> (&'static str, Result<(), Failure>) {
@@ -224,6 +220,9 @@ fn ascend(
             if due(configuration.log_every, record.iteration) || last {
                 log(run, directory, &bar, record, &evaluation)?;
             }
+            if due(configuration.sample_every, record.iteration) && !last {
+                write_samples(run, directory, &caption(run, configuration, dataset), options)?;
+            }
             if due(configuration.checkpoint_every, record.iteration) {
                 run.save(&directory.checkpoint(), data).map_err(bad_checkpoint)?;
             }
@@ -251,6 +250,21 @@ fn log(
     let iteration = record.iteration as f64;
     let values = [iteration, dual.mean, dual.stderr, excess.mean, excess.stderr, record.imbalance];
     directory.append_metrics(NAMES, &values)
+}
+
+fn caption(run: &AscentRun, configuration: &RunConfiguration, dataset: &Dataset) -> String {
+    let training = &run.configuration;
+    format!(
+        "{} on {}, {} prototypes, L = {:.4}, N = {}, seed {}, iteration {}, commit {COMMIT}; every sample: {}",
+        configuration.model.name(),
+        origin(dataset),
+        run.ascent.prototypes(),
+        training.lipschitz,
+        training.steps,
+        training.seed,
+        run.ascent.iteration,
+        samples_are(configuration.model)
+    )
 }
 
 /// What the reader of a picture must know.

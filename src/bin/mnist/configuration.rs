@@ -19,27 +19,29 @@ use crate::{memory, resume};
 
 /// Options of `mnist train`.
 #[derive(Args, Clone)]
-#[command(after_help = "Example:\n  mnist train --case w1 --seed 2 --iterations 2000 --out runs/w1-seed2")]
+#[command(
+    after_help = "Example:\n  mnist train --preset paper --case w1 --seed 2 --iterations 2000 --out runs/w1-seed2"
+)]
 pub struct Arguments {
-    /// A whole set-up; other options win over it [default: paper]
+    /// A whole set-up; other options win over it [default: theorem]
     #[arg(long, value_enum, conflicts_with_all = ["model", "config"])]
     preset: Option<Preset>,
-    /// What the potential is; without --preset, with the set-up that suits it [default: published]
+    /// What the potential is, with the set-up that suits it [default: hopf-lax]
     #[arg(long, value_enum)]
     model: Option<Model>,
-    /// Prototypes of --model hopf-lax [default: 500]
+    /// Prototypes of --model hopf-lax [default: 500, or the training digits where they are fewer]
     #[arg(long, value_name = "K")]
     prototypes: Option<usize>,
-    /// Proximals: w1w2, w1, w2 or none [default: w1w2]
+    /// Proximals: w1w2; with --preset paper also w1, w2 or none [default: w1w2]
     #[arg(long, value_parser = case)]
     case: Option<Case>,
-    /// Outer iterations, counted from the start of the run [default: 5000]
+    /// Outer iterations, counted from the start of the run [default: 2000; paper: 5000]
     #[arg(long)]
     iterations: Option<u64>,
-    /// Batch size [default: 200]
+    /// Batch size [default: 1000; paper: 200]
     #[arg(long)]
     batch: Option<usize>,
-    /// Critic steps per potential step [default: 5]
+    /// Critic steps per potential step, where there is a critic [paper: 5]
     #[arg(long)]
     critic_steps: Option<usize>,
     /// Time horizon T [default: 5]
@@ -52,16 +54,16 @@ pub struct Arguments {
     #[arg(long)]
     lambda: Option<f64>,
     /// Lipschitz constant L: a number, or critical[:FACTOR], a multiple of the constant from which the optimum no longer depends on L,
-    /// certified on a subsample before training; the penalty weight then is r / L, r the distance from noise to data [default: 1]
+    /// certified on a subsample before training; the penalty weight then is r / L, r the distance from noise to data [default: critical:0.45; paper: 1]
     #[arg(long, value_name = "L", value_parser = lipschitz)]
     lipschitz: Option<LipschitzChoice>,
-    /// Weight w of the gradient penalty [default: 0.1]
+    /// Weight w of the gradient penalty, where there is a critic [paper: 0.1]
     #[arg(long, value_name = "W")]
     penalty_weight: Option<f64>,
     /// f-divergence: kl, reverse-kl, alpha:A, chi2, js, hellinger [default: kl]
     #[arg(long, value_parser = options::divergence)]
     f: Option<DivergenceKind>,
-    /// Factor on both learning rates: constant, or falling to zero over N iterations as linear:N or cosine:N [default: constant]
+    /// Factor on both learning rates of --preset paper: constant, or falling to zero over N iterations as linear:N or cosine:N [default: constant]
     #[arg(long, value_name = "SCHEDULE", value_parser = schedule)]
     learning_rate_schedule: Option<Schedule>,
     /// Size of the random training subset [default: 6000]
@@ -169,7 +171,7 @@ pub fn resolve_configuration(arguments: &Arguments) -> Result<RunConfiguration, 
         (None, Some(own)) => own.clone(),
         (None, None) => {
             let preset = arguments.preset.map(Preset::model);
-            preset.or(arguments.model).unwrap_or(Model::Published).defaults()
+            preset.or(arguments.model).unwrap_or(Preset::Theorem.model()).defaults()
         }
     };
     let given = arguments.clone();
@@ -195,9 +197,15 @@ pub fn resolve_configuration(arguments: &Arguments) -> Result<RunConfiguration, 
     set(&mut training.seed, given.seed);
     configuration.lipschitz_factor = factor;
     set(&mut configuration.model, given.preset.map(Preset::model).or(given.model));
-    set(&mut configuration.prototypes, given.prototypes);
     set(&mut configuration.iterations, given.iterations);
     set(&mut configuration.train_size, given.train_size);
+    match given.prototypes {
+        Some(count) => configuration.prototypes = count,
+        None if own.is_none() && arguments.config.is_none() => {
+            configuration.prototypes = configuration.prototypes.min(configuration.train_size);
+        }
+        None => {}
+    }
     set(&mut configuration.dataset, given.data.dataset);
     set(&mut configuration.device, given.common.device.map(|device| device.to_string()));
     set(&mut configuration.log_every, given.log_every);
@@ -206,6 +214,7 @@ pub fn resolve_configuration(arguments: &Arguments) -> Result<RunConfiguration, 
     configuration.data = given.data.data.or(configuration.data);
     configuration.threads = given.common.threads.or(configuration.threads);
     configuration.stop_hj = given.stop_hj.or(configuration.stop_hj);
+    require_used(arguments, configuration.model)?;
     check(&configuration)?;
     if let Some(own) = own {
         resume::require_same_run(&mut configuration, &own)?;
@@ -259,6 +268,30 @@ fn check(configuration: &RunConfiguration) -> Result<(), Failure> {
 /// A run of this length ends in no lifetime.
 const MOST_ITERATIONS: u64 = 1_000_000_000;
 
+/// An option that the model has no use for is refused rather than passed over.
+fn require_used(given: &Arguments, model: Model) -> Result<(), Failure> {
+    let unused = if model.is_hopf_lax() {
+        vec![
+            ("critic-steps", given.critic_steps.is_some()),
+            ("penalty-weight", given.penalty_weight.is_some()),
+            ("learning-rate-schedule", given.learning_rate_schedule.is_some()),
+            ("stop-hj", given.stop_hj.is_some()),
+            ("prototypes", model == Model::Exact && given.prototypes.is_some()),
+        ]
+    } else {
+        vec![("prototypes", given.prototypes.is_some())]
+    };
+    match unused.into_iter().find(|(_, present)| *present) {
+        None => Ok(()),
+        Some((field, _)) => {
+            let value = format!("an option that --model {} has no use for", model.name());
+            let allowed =
+                if field == "prototypes" { "--model hopf-lax" } else { "--preset paper or --model smooth" };
+            Err(Failure::bad_input(field, value, format!("with {allowed}")))
+        }
+    }
+}
+
 /// What the models need beyond ranges; before the first digit is read.
 fn check_model(configuration: &RunConfiguration) -> Result<(), Failure> {
     let training = &configuration.training;
@@ -284,10 +317,6 @@ fn check_model(configuration: &RunConfiguration) -> Result<(), Failure> {
     }
     if configuration.iterations == 0 {
         return Err(Failure::bad_input("iterations", 0, ">= 1 with a Hopf-Lax model"));
-    }
-    if configuration.stop_hj.is_some() {
-        let allowed = "no stop-hj with a Hopf-Lax model, whose residual is zero from the start";
-        return Err(Failure::bad_input("stop-hj", "a threshold", allowed));
     }
     Ok(())
 }

@@ -43,6 +43,21 @@ impl Critical {
     pub fn distance(&self, horizon: f64) -> f64 {
         (2.0 * horizon * self.kinetic_energy).sqrt()
     }
+
+    /// Says what was found and what it makes of the set-up.
+    pub fn announce(&self, training: &Configuration) {
+        eprintln!(
+            "critical L in [{:.4}, {:.4}] ({} noise samples, {} images; J* = {:.4}, K* = {:.3}); L = {:.5}, w = {:.1}",
+            self.lower,
+            self.upper,
+            self.samples,
+            self.data,
+            self.objective,
+            self.kinetic_energy,
+            training.lipschitz,
+            training.penalty_weight
+        );
+    }
 }
 
 /// Brackets `L_c` by bisection with certified values, for `source (n, d)` and `data (m, d)`.
@@ -110,17 +125,6 @@ pub fn settle_lipschitz(
     if training.penalty_weight == Configuration::default().penalty_weight {
         training.penalty_weight = found.distance(training.horizon) / training.lipschitz;
     }
-    eprintln!(
-        "critical L in [{:.4}, {:.4}] ({} noise samples, {} images; J* = {:.4}, K* = {:.3}); L = {:.5}, w = {:.1}",
-        found.lower,
-        found.upper,
-        found.samples,
-        found.data,
-        found.objective,
-        found.kinetic_energy,
-        training.lipschitz,
-        training.penalty_weight
-    );
     Ok(Some(found))
 }
 

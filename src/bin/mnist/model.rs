@@ -29,7 +29,7 @@ pub enum Model {
 pub enum Preset {
     /// The published one, untouched: L = 1, w = 0.1, 5000 iterations
     Paper,
-    /// 500 prototypes, L = 0.45 of the critical constant: every statement of the theorem holds
+    /// 500 prototypes, L = 0.45 of the critical constant, 2000 steps of ascent: every statement of the theorem holds
     Theorem,
 }
 
@@ -82,14 +82,19 @@ impl Model {
         matches!(self, Self::HopfLax | Self::Exact)
     }
 
-    /// What a run's folder is called after.
-    pub fn run_name(self, case: Case) -> &'static str {
+    /// Its name as an option value.
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Published => case.name(),
+            Self::Published => "published",
             Self::Smooth => "smooth",
             Self::HopfLax => "hopf-lax",
             Self::Exact => "exact",
         }
+    }
+
+    /// What a run's folder is called after.
+    pub fn run_name(self, case: Case) -> &'static str {
+        if self == Self::Published { case.name() } else { self.name() }
     }
 
     /// The set-up that a model is trained with unless options say otherwise.

@@ -22,9 +22,8 @@ pub fn require_same_run(configuration: &mut RunConfiguration, own: &RunConfigura
     if configuration.train_size != own.train_size {
         return Err(refused("train-size", configuration.train_size, own.train_size));
     }
-    let model = |run: &RunConfiguration| run.model.run_name(run.training.case);
     if configuration.model != own.model {
-        return Err(refused("model", model(configuration), model(own)));
+        return Err(refused("model", configuration.model.name(), own.model.name()));
     }
     if configuration.prototypes != own.prototypes {
         return Err(refused("prototypes", configuration.prototypes, own.prototypes));
@@ -105,7 +104,7 @@ mod tests {
             (|c| c.training.seed = 9, ["--seed: 9", "allowed: 1,"]),
             (|c| c.train_size = 50, ["--train-size: 50", "6000"]),
             (|c| c.dataset = "strokes".to_owned(), ["--dataset: strokes", "mnist"]),
-            (|c| c.model = Model::Exact, ["--model: exact", "w1w2"]),
+            (|c| c.model = Model::Exact, ["--model: exact", "published"]),
             (|c| c.prototypes = 7, ["--prototypes: 7", "500"]),
         ] {
             let error = with(change).unwrap_err();

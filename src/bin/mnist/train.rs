@@ -105,6 +105,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     directory.notices.iter().for_each(|notice| eprintln!("note: {notice}"));
     let text = toml::to_string(&configuration).map_err(|error| Failure::Run(error.to_string()))?;
     directory.write_configuration(&text)?;
+    if let Some(critical) = &critical {
+        critical.announce(&configuration.training);
+    }
     eprintln!("run: {}", directory.folder().display());
 
     let evaluation = Evaluation::new(&trainer);
@@ -292,16 +295,21 @@ fn write_samples(
     picture::write_grid(&directory.samples(trainer.iteration), images, 16, &caption(trainer, dataset))
 }
 
-fn caption(trainer: &Trainer, dataset: &Dataset) -> String {
-    let configuration = &trainer.configuration;
-    let source = match dataset.name {
+/// The data as a caption calls them.
+pub fn origin(dataset: &Dataset) -> &'static str {
+    match dataset.name {
         "strokes" => "built-in strokes (not MNIST)",
         "idx" => "images in the format of MNIST (not MNIST)",
         name => name,
-    };
+    }
+}
+
+fn caption(trainer: &Trainer, dataset: &Dataset) -> String {
+    let configuration = &trainer.configuration;
     format!(
-        "{} on {source}, f = {}, N = {}, seed {}, iteration {}, commit {COMMIT}",
+        "{} on {}, f = {}, N = {}, seed {}, iteration {}, commit {COMMIT}",
         configuration.case.name(),
+        origin(dataset),
         configuration.f,
         configuration.steps,
         configuration.seed,
