@@ -102,7 +102,7 @@ pub fn run(
     let caption = caption(&run, configuration, dataset);
     write_samples(&run, &directory, &caption, options)?;
     if directory.metrics().exists() {
-        curves::draw(&directory.metrics(), &directory.curves(), &caption)?;
+        curves::draw(&directory.metrics(), &directory.curves(), &title(&run, configuration, dataset))?;
     }
     let report = Report {
         model: configuration.model,
@@ -252,19 +252,22 @@ fn log(
     directory.append_metrics(NAMES, &values)
 }
 
-fn caption(run: &AscentRun, configuration: &RunConfiguration, dataset: &Dataset) -> String {
+fn title(run: &AscentRun, configuration: &RunConfiguration, dataset: &Dataset) -> String {
     let training = &run.configuration;
     format!(
-        "{} on {}, {} prototypes, L = {:.4}, N = {}, seed {}, iteration {}, commit {COMMIT}; every sample: {}",
+        "{} on {}, {} prototypes, L = {:.4}, N = {}, seed {}, iteration {}, commit {COMMIT}",
         configuration.model.name(),
         origin(dataset),
         run.ascent.prototypes(),
         training.lipschitz,
         training.steps,
         training.seed,
-        run.ascent.iteration,
-        samples_are(configuration.model)
+        run.ascent.iteration
     )
+}
+
+fn caption(run: &AscentRun, configuration: &RunConfiguration, dataset: &Dataset) -> String {
+    format!("{}; every sample: {}", title(run, configuration, dataset), samples_are(configuration.model))
 }
 
 /// What the reader of a picture must know.

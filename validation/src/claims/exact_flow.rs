@@ -125,7 +125,7 @@ mod implementation {
     use super::{CheckError, Measured, Mechanism, Setting};
     use crate::instances::{Measure, distance, huber_transport, normalised};
     use crate::mnist::{folder, images};
-    use crate::report::plot::Plot;
+    use proxflow_io::plot::Plot;
     use crate::torch::{to_array, to_tensor};
 
     const OPTIONS: (Kind, Device) = (Kind::Float, Device::Cpu);
