@@ -53,7 +53,7 @@ pub struct Arguments {
     /// Kinetic weight lambda [default: 0.05]
     #[arg(long)]
     lambda: Option<f64>,
-    /// Lipschitz constant L: a number, or critical[:FACTOR], a multiple of the constant from which the optimum no longer depends on L,
+    /// Lipschitz constant L: a number, or critical or critical:FACTOR, a multiple of the constant from which the optimum no longer depends on L,
     /// certified on a subsample before training; the penalty weight then is r / L, r the distance from noise to data [default: critical:0.45; paper: 1]
     #[arg(long, value_name = "L", value_parser = lipschitz)]
     lipschitz: Option<LipschitzChoice>,
