@@ -3,7 +3,7 @@
 //! The network simplex method: a spanning tree of arcs with tight potentials, arcs of negative reduced cost enter, mass is
 //! pushed round the cycle they close. Ties are broken so that the tree stays strongly feasible (Cunningham: arcs without
 //! mass point to the root), which rules out cycling. It starts greedily from the potentials of the thinned problem and
-//! prices like the semi-relaxed solver.
+//! prices a few sources at a time ([`super::stretches`]).
 
 use std::time::Instant;
 
@@ -11,9 +11,10 @@ use super::basis::{Basis, greedy_tree};
 use super::certificate::{SparsePlan, compensated_sum, largest_charged, lower_transform, rounding_of_sums};
 use super::cost::GroundCost;
 use super::forbidden;
-use super::pricing::{self, Pricer, Shortlist};
+use super::pricing;
 use super::semi_relaxed::checked_weights;
-use super::start::{self, SHORTLIST};
+use super::start;
+use super::stretches::{Candidate, Stretches};
 use crate::certificate::{Bounds, Certified, Sign, Termination, gated};
 use crate::gradient;
 use crate::observer::{Progress, Stopped, Watch};
@@ -23,6 +24,10 @@ use crate::specification::InvalidInput;
 
 /// Gap relative to `sum_i p_i |phi_i| + sum_j q_j |psi_j|` that counts as converged: rounding of the dual sums.
 const ROUNDING_GAP: f64 = 1e-12;
+
+/// Every so many rounds, and in the last one, all sources are priced at the same potentials, free of the rounding that pivots add
+/// up: that bounds the value from below.
+const ROUNDS: usize = 4;
 
 /// The optimisers of balanced transport.
 #[derive(Debug, Clone)]
@@ -166,42 +171,57 @@ impl Problem<'_> {
             }
         };
         let mut basis = Basis::new(p.len(), q.len(), &greedy_tree(cost, p, q, &psi, watch)?);
-        let mut pricer = Pricer::new(cost, p, SHORTLIST);
+        let mut stretches = Stretches::new(cost, p, q);
         let mut progress = Progress::NONE;
-        let climbed = self.climb(&mut basis, &mut pricer, &mut progress, watch);
+        let climbed = self.climb(&mut basis, &mut stretches, &mut progress, watch);
         let termination = climbed.unwrap_or(Termination::Cancelled);
-        Ok(Solved { basis, termination, progress, last_dual: pricer.last_dual().cloned() })
+        Ok(Solved { basis, termination, progress, last_dual: stretches.into_last_dual() })
     }
 
-    /// Price, pivot, until no arc of negative reduced cost is left.
+    /// Price a stretch of sources, pivot, and so on round all of them until no arc of negative reduced cost is left.
     fn climb(
         &self,
         basis: &mut Basis,
-        pricer: &mut Pricer<'_>,
+        stretches: &mut Stretches<'_>,
         state: &mut Progress,
         watch: &mut Watch<'_>,
     ) -> Result<Termination, Stopped> {
-        let Self { p, q, .. } = *self;
+        let (n, m) = (self.p.len(), self.q.len());
+        // Ordinary problems take a few dozen pivots for each atom; where rounding lets arcs come and go, this ends it.
+        let limit = 100_000 + 1000 * (n + m);
+        let mut found = Vec::new();
+        let (mut scale, mut rounds_left) = (0.0, 0);
         loop {
-            basis.retighten();
-            let reachable: Vec<f64> = basis.potential[p.len()..]
-                .iter()
-                .zip(q)
-                .map(|(psi, q)| if *q > 0.0 { *psi } else { f64::INFINITY })
-                .collect();
-            let lists = pricer.pass(&reachable, watch)?;
-            state.passes += 1;
-            let excess = |i: usize| p[i] * (basis.potential[i] - lists[i].least).max(0.0);
-            state.gap_estimate = (0..p.len()).filter(|&i| p[i] > 0.0).map(excess).sum();
-            watch.report(*state)?;
-            // Potentials carry a rounding error of a few eps of the largest one; smaller reduced costs mean nothing.
-            let scale = basis.potential.iter().fold(0.0_f64, |scale, v| scale.max(v.abs()));
-            let found = exhaust(basis, lists, 16.0 * f64::EPSILON * scale, watch)?;
-            state.pivots += found;
-            if found == 0 {
-                return Ok(Termination::Converged);
+            let whole = rounds_left == 0;
+            if whole {
+                rounds_left = ROUNDS;
+                basis.retighten();
+                scale = basis.potential.iter().fold(0.0_f64, |scale, v| scale.max(v.abs()));
             }
-            if state.passes >= self.options.maximum_passes {
+            // Potentials carry a rounding error of a few eps of the largest one; smaller reduced costs mean nothing.
+            let rounding = 16.0 * f64::EPSILON * (scale + basis.drift());
+            if whole {
+                state.gap_estimate = stretches.price_all(&basis.potential, rounding, watch)?;
+            }
+            rounds_left -= 1;
+            state.passes += 1;
+            watch.report(*state)?;
+            let before = state.pivots;
+            for rows in stretches.all() {
+                if !whole {
+                    stretches.price(rows.clone(), &basis.potential, rounding, watch)?;
+                }
+                found.clear();
+                found.extend(stretches.candidates(rows).copied());
+                state.pivots += exhaust(basis, &mut found, rounding, limit, watch)?;
+            }
+            if state.pivots == before {
+                if whole {
+                    return Ok(Termination::Converged);
+                }
+                rounds_left = 0;
+            }
+            if state.passes >= self.options.maximum_passes || state.pivots >= limit {
                 return Ok(Termination::IterationLimit);
             }
         }
@@ -326,34 +346,31 @@ fn plan_cost(cost: &dyn GroundCost, plan: &SparsePlan) -> f64 {
     compensated_sum(plan.iter().map(|&(i, j, mass)| mass * cost.entry(i as usize, j as usize)))
 }
 
-/// Pivots in the arcs of the shortlists, most negative reduced cost first, until none is below `-rounding`.
+/// Pivots in the candidates, most negative reduced cost first, until none is below `-rounding` (or `limit` pivots are made).
 fn exhaust(
     basis: &mut Basis,
-    lists: &[Shortlist],
+    candidates: &mut Vec<Candidate>,
     rounding: f64,
+    limit: usize,
     watch: &mut Watch<'_>,
 ) -> Result<usize, Stopped> {
     let mut pivots = 0;
-    let mut candidates: Vec<(f64, u32, u32, f64)> = Vec::new();
     loop {
         watch.tick()?;
-        candidates.clear();
-        for (i, list) in lists.iter().enumerate() {
-            let reduced = |&(j, c): &(u32, f64)| (basis.reduced_cost(i as u32, j, c), i as u32, j, c);
-            let best = list.entries.iter().map(reduced).min_by(|a, b| a.0.total_cmp(&b.0));
-            candidates.extend(best.filter(|best| best.0 < -rounding));
+        candidates.retain_mut(|arc| {
+            arc.reduced = basis.reduced_cost(arc.source, arc.target, arc.cost);
+            arc.reduced < -rounding
+        });
+        if candidates.is_empty() || pivots >= limit {
+            return Ok(pivots);
         }
-        candidates.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        let before = pivots;
-        for &(reduced, i, j, c) in &candidates {
-            watch.tick()?;
-            if basis.reduced_cost(i, j, c) < (0.5 * reduced).min(-rounding) {
-                basis.pivot(i, j, c);
+        candidates.sort_unstable_by(|a, b| a.reduced.total_cmp(&b.reduced));
+        for arc in candidates.iter() {
+            // Earlier pivots have moved the potentials: skip what has lost most of its promise.
+            if basis.reduced_cost(arc.source, arc.target, arc.cost) < (0.5 * arc.reduced).min(-rounding) {
+                basis.pivot(arc.source, arc.target, arc.cost);
                 pivots += 1;
             }
-        }
-        if pivots == before {
-            return Ok(pivots);
         }
     }
 }

@@ -78,6 +78,8 @@ pub(super) struct Basis {
     n: usize,
     links: Links,
     pub(super) root: u32,
+    /// Nodes of each subtree.
+    size: Vec<u32>,
     /// `phi` at sources, then `psi` at targets; tight along the arcs.
     pub(super) potential: Vec<f64>,
 }
@@ -93,7 +95,12 @@ impl Basis {
         }
         let root = tree.iter().map(|&(_, j, _, _)| (n + j as usize) as u32).max().unwrap_or(0);
         links.reroot(root);
-        Self { n, links, root, potential: vec![0.0; n + m] }
+        let mut size = vec![1; n + m];
+        let order: Vec<u32> = std::iter::successors(Some(root), |&v| links.following(v, root)).collect();
+        for &v in order[1..].iter().rev() {
+            size[links.parent(v) as usize] += size[v as usize];
+        }
+        Self { n, links, root, size, potential: vec![0.0; n + m] }
     }
 
     pub(super) fn reduced_cost(&self, i: u32, j: u32, cost: f64) -> f64 {
@@ -112,6 +119,11 @@ impl Basis {
         }
     }
 
+    /// How far the potential of the root has moved since it was zero.
+    pub(super) fn drift(&self) -> f64 {
+        self.potential[self.root as usize].abs()
+    }
+
     /// Brings in arc `(i, j)`. Of the arcs that run empty, the last one met on the cycle, seen from its apex in the
     /// direction of the new arc, leaves.
     pub(super) fn pivot(&mut self, i: u32, j: u32, cost: f64) {
@@ -125,10 +137,12 @@ impl Basis {
             }
             (v, loses) = (self.links.parent(v), !loses);
         }
+        // Whether the arc that leaves cuts off the source, not the target.
+        let mut below = true;
         (v, loses) = (target, true);
         while v != apex {
             if loses && self.links.flow(v) <= mass {
-                (mass, leaving) = (self.links.flow(v), v);
+                (mass, leaving, below) = (self.links.flow(v), v, false);
             }
             (v, loses) = (self.links.parent(v), !loses);
         }
@@ -143,16 +157,50 @@ impl Basis {
             }
         }
         let rise = self.potential[i as usize] - cost - self.potential[target as usize];
-        self.links.cut(leaving);
-        let below = self.links.root(i) == leaving;
         let (node, above, shift) = if below { (i, target, -rise) } else { (target, i, rise) };
+        let moved = self.exchange_sizes(apex, leaving, node, above);
+        self.links.cut(leaving);
         self.links.reroot(node);
-        let mut next = Some(node);
-        while let Some(v) = next {
-            self.potential[v as usize] += shift;
-            next = self.links.following(v, node);
+        // Only differences count: the smaller part moves.
+        if 2 * moved <= self.size[self.root as usize] {
+            self.raise(node, shift);
+        } else {
+            self.raise(self.root, -shift);
         }
         self.links.hang(node, above, cost, mass);
+    }
+
+    /// Subtree sizes once the subtree of `leaving` hangs from `above` by `node`; returns its size.
+    fn exchange_sizes(&mut self, apex: u32, leaving: u32, node: u32, above: u32) -> u32 {
+        let moved = self.size[leaving as usize];
+        let mut v = self.links.parent(leaving);
+        while v != apex {
+            self.size[v as usize] -= moved;
+            v = self.links.parent(v);
+        }
+        v = above;
+        while v != apex {
+            self.size[v as usize] += moved;
+            v = self.links.parent(v);
+        }
+        // The way from `node` up to `leaving` turns over.
+        let (mut v, mut new) = (node, moved);
+        loop {
+            let old = std::mem::replace(&mut self.size[v as usize], new);
+            if v == leaving {
+                return moved;
+            }
+            new = moved - old;
+            v = self.links.parent(v);
+        }
+    }
+
+    fn raise(&mut self, top: u32, shift: f64) {
+        let mut next = Some(top);
+        while let Some(v) = next {
+            self.potential[v as usize] += shift;
+            next = self.links.following(v, top);
+        }
     }
 
     /// The plan of the tree, by leaf elimination from the marginals.
@@ -171,5 +219,49 @@ impl Basis {
             }
         }
         plan
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::transport::DenseCost;
+
+    #[test]
+    fn pivots_keep_sizes_flows_and_tight_arcs() {
+        let mut random = ChaCha8Rng::seed_from_u64(3);
+        let (n, m) = (23, 31);
+        let cost = DenseCost::new(Array2::from_shape_fn((n, m), |_| f64::from(random.random_range(0..6))));
+        let cost = cost.expect("finite");
+        let (p, q) = (vec![1.0 / n as f64; n], vec![1.0 / m as f64; m]);
+        let start = greedy_tree(&cost, &p, &q, &vec![0.0; m], &mut Watch::new(None)).expect("not stopped");
+        let mut basis = Basis::new(n, m, &start);
+        basis.retighten();
+        let mut drifted = false;
+        for _ in 0..500 {
+            let (i, j) = (random.random_range(0..n as u32), random.random_range(0..m as u32));
+            let entry = cost.entry(i as usize, j as usize);
+            if basis.reduced_cost(i, j, entry) < 0.0 {
+                basis.pivot(i, j, entry);
+            }
+            drifted |= basis.drift() > 0.0;
+            let order: Vec<u32> =
+                std::iter::successors(Some(basis.root), |&v| basis.links.following(v, basis.root)).collect();
+            assert_eq!(order.len(), n + m);
+            let mut size = vec![1_u32; n + m];
+            for &v in order[1..].iter().rev() {
+                let above = basis.links.parent(v);
+                size[above as usize] += size[v as usize];
+                let (source, target) = if (v as usize) < n { (v, above) } else { (above, v) };
+                assert_eq!(basis.reduced_cost(source, target - n as u32, basis.links.cost(v)), 0.0);
+                assert!(basis.links.flow(v) > -1e-15);
+            }
+            assert_eq!(size, basis.size);
+        }
+        assert!(drifted, "the smaller part was always below");
     }
 }

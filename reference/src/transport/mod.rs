@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`cost`] (what is paid), [`certificate`] (how a value is bounded from both sides, independently
 //! of any solver), [`semi_relaxed`] (the problem and its loop), then its parts `law` (tree constants), `links` and
-//! `forest` (the active set), `pricing`, `start`; `balanced` (network simplex), [`mod@wasserstein`], [`mod@line`], [`circle`].
+//! `forest` (the active set), `pricing`, `start`; `balanced` (network simplex) with `basis` and `stretches`, [`mod@wasserstein`], [`mod@line`], [`circle`].
 
 mod balanced;
 mod basis;
@@ -19,6 +19,7 @@ pub(crate) mod potential;
 mod pricing;
 pub mod semi_relaxed;
 mod start;
+mod stretches;
 pub mod wasserstein;
 
 pub use balanced::{BalancedPlan, BalancedTransport, balanced_transport};

@@ -151,7 +151,8 @@ impl Pass<'_> {
             };
             let minimum = minimum_of_sums(block_costs, potentials);
             minima[block] = minimum + fallen[block];
-            if minimum > bound {
+            // A full list gains nothing from ties with its last entry.
+            if minimum > bound || (minimum == bound && best.len() == length) {
                 continue;
             }
             for (lane, (&c, psi)) in block_costs.iter().zip(potentials).enumerate() {
@@ -175,7 +176,8 @@ impl Pass<'_> {
 }
 
 /// `min_k (c_k + psi_k)` over one block, in independent lanes so that it runs in vector registers.
-fn minimum_of_sums(costs: &[f64], potentials: &[f64]) -> f64 {
+#[inline(always)]
+pub(super) fn minimum_of_sums(costs: &[f64], potentials: &[f64]) -> f64 {
     const LANES: usize = 8;
     let mut least = [f64::INFINITY; LANES];
     let (blocks, rest) = costs.as_chunks::<LANES>();
@@ -235,7 +237,7 @@ pub(super) fn nearest_sources(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use ndarray::Array2;
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
@@ -244,7 +246,7 @@ mod tests {
     use crate::transport::DenseCost;
 
     /// Hides the rows of a cost, so that entries are computed on the fly.
-    struct Lazy<'a>(&'a DenseCost);
+    pub(in crate::transport) struct Lazy<'a>(pub(in crate::transport) &'a DenseCost);
 
     impl GroundCost for Lazy<'_> {
         fn sources(&self) -> usize {
