@@ -6,8 +6,14 @@
 
 pub mod curves;
 pub mod dataset;
+#[cfg(feature = "torch")]
+pub mod libtorch;
+pub mod own_data;
 pub mod picture;
+pub mod pictures;
 pub mod run_directory;
+pub mod source_law;
+pub mod targets;
 
 pub use proxflow_io::array;
 
