@@ -31,6 +31,8 @@ pub struct HeightAscent {
     pub(crate) average: Tensor,
     /// First step, in units of the heights.
     rate: f64,
+    /// First step of each height in place of `rate`: see [`Self::with_local_steps`].
+    local: Option<Tensor>,
     /// Steps made.
     pub iteration: u64,
 }
@@ -73,6 +75,8 @@ const SLOWING: f64 = 30.0;
 const FIRST_STEP: f64 = 0.3;
 /// Cells rarer than this many hits a batch move as if they were hit so often, so that one hit moves a height by a tenth of the spread.
 const HITS: f64 = 3.0;
+/// Neighbours that say how wide a cell is.
+const NEIGHBOURS: i64 = 4;
 /// Power of the weights of the average (polynomial-decay averaging, Shamir and Zhang 2013): the early steps are forgotten.
 const DECAY: f64 = 3.0;
 
@@ -106,8 +110,50 @@ impl HeightAscent {
             average: heights.copy(),
             heights,
             rate: FIRST_STEP * steepness * deviation * between,
+            local: None,
             iteration: 0,
         })
+    }
+
+    /// Steps that follow from the distances between prototypes instead of the spread of the noise, for low dimension.
+    ///
+    /// A height that rises by `delta` moves the border to a neighbour at distance s by `delta / (a s)`, `a = min(lambda / T, L / r)` the
+    /// steepness, and a cell of that width loses the part `delta / (a s^2)` of its chance. So the step that answers an error of that part is
+    /// `a s_j^2`, with `s_j^-2` the mean over the four nearest prototypes. In 784 dimensions all distances are alike and this is [`Self::new`]'s step; on the line or in
+    /// the plane it is smaller by `K^2` or K.
+    pub fn with_local_steps(mut self) -> Self {
+        let host = self.prototypes.to_device(Device::Cpu).to_kind(Kind::Double);
+        let count = self.prototypes();
+        let neighbours = NEIGHBOURS.min(count - 1).max(1);
+        let differences = hopf_lax::distances(&host, &host).square()
+            + Tensor::eye(count, (Kind::Double, Device::Cpu)) * 1e300;
+        let (squares, _) = differences.topk(neighbours, 1, false, true);
+        let centre = (&host * self.masses.unsqueeze(1)).sum_dim_intlist(0, true, Kind::Double);
+        let spread = (host - centre).square().sum_dim_intlist(1, false, Kind::Double).mean(Kind::Double);
+        // Equal prototypes would not move; a millionth of the spread is nobody's distance.
+        let floor = (f64_of(&spread) * 1e-12).max(f64::MIN_POSITIVE);
+        let harmonic = squares.clamp_min(floor).reciprocal().mean_dim(1, false, Kind::Double).reciprocal();
+        let steepness =
+            (self.cost.lambda / self.cost.horizon).min(self.cost.lipschitz / f64_of(&spread).sqrt());
+        self.local = Some(harmonic * (FIRST_STEP * steepness));
+        self
+    }
+
+    /// The same ascent from given `heights (K)`, from the optimum of a sample for example.
+    pub fn started_at(mut self, heights: &[f64]) -> Result<Self, InvalidInput> {
+        let count = self.prototypes() as usize;
+        if heights.len() != count || heights.iter().any(|height| !height.is_finite()) {
+            let value = format!("{} numbers", heights.len());
+            return Err(InvalidInput::new(
+                "heights",
+                value,
+                format!("{count} finite numbers, one for each prototype"),
+            ));
+        }
+        let heights = Tensor::from_slice(heights);
+        let heights = &heights - (&heights * &self.masses).sum(Kind::Double);
+        (self.average, self.heights) = (heights.copy(), heights);
+        Ok(self)
     }
 
     /// One step along `P_j - w_j` from fresh noise `x_0 (B, d)`.
@@ -122,8 +168,13 @@ impl HeightAscent {
             dual: f64_of(&value.mean(Kind::Double)) - dual_functional,
             imbalance: 0.5 * f64_of(&difference.abs().sum(Kind::Double)),
         };
-        let factor = self.rate / (1.0 + self.iteration as f64 / SLOWING).sqrt();
-        self.heights = &self.heights + difference / self.masses.clamp_min(HITS / batch) * factor;
+        let slowing = (1.0 + self.iteration as f64 / SLOWING).sqrt();
+        let relative = difference / self.masses.clamp_min(HITS / batch);
+        self.heights = &self.heights
+            + match &self.local {
+                Some(local) => relative * local / slowing,
+                None => relative * (self.rate / slowing),
+            };
         self.iteration += 1;
         let weight = (DECAY + 1.0) / (self.iteration as f64 + DECAY);
         self.average = &self.average + (&self.heights - &self.average) * weight;
@@ -299,6 +350,37 @@ mod tests {
         let spread = mean.stderr * 20.0;
         let stated = errors.iter().sum::<f64>() / 400.0;
         assert!((stated / spread - 1.0).abs() < 0.25, "stated {stated}, observed {spread}");
+    }
+
+    #[test]
+    fn local_steps_meet_the_bounds_where_steps_of_the_size_of_the_noise_do_not() {
+        // 40 prototypes on the line at unequal distances: cells of width 1/40 of the noise, whose borders a step of its size leaps over.
+        let places: Vec<f64> = (0..40).map(|j| (f64::from(j) + 0.3 * f64::from(j % 3)) / 40.0).collect();
+        let quantisation = Quantisation {
+            prototypes: Tensor::from_slice(&places).reshape([40, 1]),
+            masses: Tensor::full([40], 1.0 / 40.0, (Kind::Double, Device::Cpu)),
+            distortion: 0.0,
+        };
+        let width = |local: bool| {
+            let mut ascent = HeightAscent::new(&quantisation, COST, [0.0, 1.0]).unwrap();
+            ascent = if local { ascent.with_local_steps().started_at(&[0.0; 40]).unwrap() } else { ascent };
+            let mut stream = Stream::new(5, StreamLabel::Noise);
+            for _ in 0..300 {
+                let _ = ascent.step(&stream.uniform(400, 1, 0.0, 1.0).to_kind(Kind::Double));
+            }
+            let [lower, upper] = ascent.certify(fresh(&mut stream)).interval(4.0);
+            upper - lower
+        };
+        let (local, global) = (width(true), width(false));
+        assert!(local < 0.05 && global > 10.0 * local, "{local} {global}");
+    }
+
+    #[test]
+    fn heights_of_another_number_are_refused() {
+        let ascent = || HeightAscent::new(&two_points(0.5), COST, [0.0, 1.0]).unwrap();
+        assert!(ascent().started_at(&[1.0]).is_err() && ascent().started_at(&[1.0, f64::NAN]).is_err());
+        let started = ascent().started_at(&[1.0, 3.0]).unwrap();
+        assert_eq!(Vec::<f64>::try_from(started.heights).unwrap(), [-1.0, 1.0]);
     }
 
     #[test]

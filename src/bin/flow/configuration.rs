@@ -46,7 +46,7 @@ pub struct Arguments {
     /// Potential [default: hopf-lax]
     #[arg(long)]
     pub model: Option<ModelChoice>,
-    /// Training points of a Hopf-Lax potential at most; more are represented by so many medians [default: 2500]
+    /// Training points of a Hopf-Lax potential at most; more are represented by so many medians [default: 500]
     #[arg(long, value_name = "COUNT")]
     pub prototypes: Option<usize>,
     /// Rows: a random subset of a file, or how many to draw from a named target [default: all, 3000]
@@ -61,7 +61,7 @@ pub struct Arguments {
     /// Proximals of a dense model: w1w2, w1, w2 or none [default: w1w2]
     #[arg(long, value_parser = case)]
     pub case: Option<Case>,
-    /// Steps of ascent (hopf-lax) or outer steps of Algorithm 1 (dense), from the start of the run [default: 4000]
+    /// Steps of ascent (hopf-lax) or outer steps of Algorithm 1 (dense), from the start of the run [default: 3000 for hopf-lax, 4000 for dense]
     #[arg(long)]
     pub iterations: Option<u64>,
     /// Batch size [default: 2000 for hopf-lax, 256 for dense]
@@ -158,11 +158,11 @@ impl RunConfiguration {
             data: String::new(),
             source: SourceChoice::Gaussian,
             model,
-            prototypes: 2500,
+            prototypes: 500,
             rows: None,
             held_out: 0.25,
             standardise: None,
-            iterations: 4000,
+            iterations: if hopf_lax { 3000 } else { 4000 },
             stop_gap: None,
             gap_samples: 500,
             log_every: 200,

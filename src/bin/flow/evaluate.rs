@@ -36,7 +36,7 @@ pub struct Arguments {
 }
 
 /// Batches of 1000 source points behind the bounds over all noise.
-const BATCHES: usize = 200;
+const BATCHES: usize = 600;
 
 /// Evaluates and prints; `--json` writes the report.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use proxflow::command::Failure;
-use proxflow::libtorch::{bad_checkpoint, tensor_of};
+use proxflow::libtorch::{bad_checkpoint, rows_of, tensor_of};
 use proxflow::source_law::SourceLaw;
 use proxflow_gpu::architecture::{Activation, Architecture};
 use proxflow_gpu::ascent::{HeightAscent, PopulationBounds};
@@ -11,6 +11,8 @@ use proxflow_gpu::checkpoint::{AscentRun, Model};
 use proxflow_gpu::quantisation::Quantisation;
 use proxflow_gpu::random::{Stream, StreamLabel, place};
 use proxflow_gpu::train::{Source, Trainer};
+use proxflow_reference::proximal::combined_proximal;
+use proxflow_reference::{Measure, Options};
 use tch::{Device, Kind, Tensor};
 
 use crate::configuration::{ModelChoice, RunConfiguration};
@@ -20,6 +22,9 @@ use crate::problem::Problem;
 const POOL: usize = 1 << 17;
 /// Rounds of Lloyd's alternation for prototypes.
 const LLOYD_ROUNDS: usize = 30;
+/// Source points of the problem that the oracle solves for the first heights, and its certified gap.
+const ORACLE_SAMPLES: usize = 8000;
+const ORACLE_TOLERANCE: f64 = 1e-7;
 /// Fresh source points a batch of the population certificate.
 const CERTIFICATE_BATCH: usize = 1000;
 
@@ -46,6 +51,40 @@ fn hidden(dimension: usize) -> Vec<i64> {
         4..=16 => vec![128, 128],
         _ => vec![256, 256, 256],
     }
+}
+
+/// Prototypes with the heights of the optimum on a sample of the source, by the oracle: its coarse shape is right, and what the
+/// sample leaves open is of the size of single cells, which the ascent settles.
+fn started(problem: &Problem, configuration: &RunConfiguration, data: &Tensor) -> Result<AscentRun, Failure> {
+    let training = &configuration.training;
+    let quantisation = if problem.train.nrows() <= configuration.prototypes {
+        Quantisation::whole(data)
+    } else {
+        let mut stream = Stream::new(training.seed, StreamLabel::PotentialInit);
+        Quantisation::medians(data, configuration.prototypes as i64, LLOYD_ROUNDS, &mut stream)
+    };
+    let ascent = HeightAscent::new(&quantisation, AscentRun::cost(training), training.source)?;
+    let noise = problem
+        .noise(ORACLE_SAMPLES, training.seed ^ ORACLE_SAMPLES as u64, StreamLabel::Noise)
+        .mapv(f64::from);
+    let masses: Vec<f64> = (0..ascent.prototypes()).map(|j| quantisation.masses.double_value(&[j])).collect();
+    let total: f64 = masses.iter().sum();
+    let masses: Vec<f64> = masses.iter().map(|mass| mass / total).collect();
+    let prototypes = Measure::new(rows_of(&quantisation.prototypes), masses)?;
+    let options = Options::new().tolerance(ORACLE_TOLERANCE);
+    let optimum = combined_proximal(
+        &Measure::uniform(noise.view())?,
+        &prototypes,
+        training.f,
+        configuration.parameters()?,
+        &options,
+    )?;
+    Ok(AscentRun {
+        ascent: ascent.started_at(optimum.potential.offsets())?,
+        configuration: training.clone(),
+        distortion: quantisation.distortion,
+        noise: Stream::new(training.seed, StreamLabel::Noise),
+    })
 }
 
 impl Learner {
@@ -80,28 +119,11 @@ impl Learner {
                 Ok(Self::Dense(Box::new(trainer)))
             }
             ModelChoice::HopfLax => {
-                let run = match checkpoint {
+                let mut run = match checkpoint {
                     Some(path) => AscentRun::resume(path, &data, options).map_err(bad_checkpoint)?,
-                    None => {
-                        let quantisation = if problem.train.nrows() <= configuration.prototypes {
-                            Quantisation::whole(&data)
-                        } else {
-                            let mut stream = Stream::new(training.seed, StreamLabel::PotentialInit);
-                            let count = configuration.prototypes as i64;
-                            Quantisation::medians(&data, count, LLOYD_ROUNDS, &mut stream)
-                        };
-                        AscentRun {
-                            ascent: HeightAscent::new(
-                                &quantisation,
-                                AscentRun::cost(training),
-                                training.source,
-                            )?,
-                            configuration: training.clone(),
-                            distortion: quantisation.distortion,
-                            noise: Stream::new(training.seed, StreamLabel::Noise),
-                        }
-                    }
+                    None => started(problem, configuration, &data)?,
                 };
+                run.ascent = run.ascent.with_local_steps();
                 Ok(Self::HopfLax(Box::new(Ascent { run, source: problem.source.clone(), data, options })))
             }
         }

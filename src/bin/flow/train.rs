@@ -24,7 +24,7 @@ use crate::problem::{Frame, Problem};
 
 /// Batches of 1000 fresh source points behind a row of `metrics.csv`, and behind the report.
 const LOG_BATCHES: usize = 20;
-const REPORT_BATCHES: usize = 200;
+const REPORT_BATCHES: usize = 600;
 /// Standard errors by which bounds over all noise are moved outwards: 99.7 %.
 const WIDENING: f64 = 3.0;
 
