@@ -167,8 +167,7 @@ fn a_dense_run_resumes_bit_for_bit_and_refuses_other_options() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
     assert!(bytes(&straight) == bytes(&stopped));
-    let mut other =
-        vec!["train", "--out", text(&straight), "--resume", "--lambda", "7", "--iterations", "60"];
+    let other = vec!["train", "--out", text(&straight), "--resume", "--lambda", "7", "--iterations", "60"];
     refused(&other, "lambda");
 }
 
@@ -236,7 +235,7 @@ fn bad_input_is_one_line_that_names_it() {
         (vec!["--case", "w1"], "w1w2 with --model hopf-lax"),
         (vec!["--steps", "0"], "steps"),
         (vec!["--batch", "0"], "batch"),
-        (vec!["--stop-gap", "-1"], "stop-gap"),
+        (vec!["--stop-gap", "0"], "stop-gap"),
         (vec!["--prototypes", "1"], "prototypes"),
         (vec!["--resume"], "no run to resume"),
     ] {

@@ -142,7 +142,7 @@ impl Sheet {
 impl Panel {
     fn draw(&self, area: &DrawingArea<BitMapBackend<'_>, Shift>) -> Result<(), Box<dyn Error>> {
         let text = |error: DrawingAreaErrorKind<_>| -> Box<dyn Error> { error.to_string().into() };
-        let axis = |[low, high]: [f64; 2]| TickedRange::new(low..high, linear_ticks(low, high, 4));
+        let axis = |[low, high]: [f64; 2]| TickedRange::new(low..high, linear_ticks(low, high, 6));
         let mut chart = ChartBuilder::on(area)
             .margin(6)
             .caption(&self.title, ("sans-serif", 16))
