@@ -31,6 +31,8 @@ pub struct HeightAscent {
     pub(crate) average: Tensor,
     /// First step, in units of the heights.
     rate: f64,
+    /// Standard deviation of a coordinate of the noise.
+    deviation: f64,
     /// First step of each height in place of `rate`: see [`Self::with_local_steps`].
     local: Option<Tensor>,
     /// Steps made.
@@ -75,6 +77,8 @@ const SLOWING: f64 = 30.0;
 const FIRST_STEP: f64 = 0.3;
 /// Cells rarer than this many hits a batch move as if they were hit so often, so that one hit moves a height by a tenth of the spread.
 const HITS: f64 = 3.0;
+/// Relative errors of a chance count as this at most in a local step, which is then about as long as the cell is wide.
+const LARGEST_ERROR: f64 = 3.0;
 /// Neighbours that say how wide a cell is.
 const NEIGHBOURS: i64 = 4;
 /// Power of the weights of the average (polynomial-decay averaging, Shamir and Zhang 2013): the early steps are forgotten.
@@ -110,6 +114,7 @@ impl HeightAscent {
             average: heights.copy(),
             heights,
             rate: FIRST_STEP * steepness * deviation * between,
+            deviation,
             local: None,
             iteration: 0,
         })
@@ -118,9 +123,10 @@ impl HeightAscent {
     /// Steps that follow from the distances between prototypes instead of the spread of the noise, for low dimension.
     ///
     /// A height that rises by `delta` moves the border to a neighbour at distance s by `delta / (a s)`, `a = min(lambda / T, L / r)` the
-    /// steepness, and a cell of that width loses the part `delta / (a s^2)` of its chance. So the step that answers an error of that part is
-    /// `a s_j^2`, with `s_j^-2` the mean over the four nearest prototypes. In 784 dimensions all distances are alike and this is [`Self::new`]'s step; on the line or in
-    /// the plane it is smaller by `K^2` or K.
+    /// steepness, and the cell loses that part of its chance over its width: s, or the deviation of the noise where that is smaller. So
+    /// the step that answers a missing chance of the same part is `a s min(s, deviation)`, with `s^-2` the mean over the four nearest
+    /// prototypes. In 784 dimensions all distances are alike and this is the step of [`Self::new`]; on the line or in the plane it is
+    /// smaller by `K^2` or K.
     pub fn with_local_steps(mut self) -> Self {
         let host = self.prototypes.to_device(Device::Cpu).to_kind(Kind::Double);
         let count = self.prototypes();
@@ -132,10 +138,11 @@ impl HeightAscent {
         let spread = (host - centre).square().sum_dim_intlist(1, false, Kind::Double).mean(Kind::Double);
         // Equal prototypes would not move; a millionth of the spread is nobody's distance.
         let floor = (f64_of(&spread) * 1e-12).max(f64::MIN_POSITIVE);
-        let harmonic = squares.clamp_min(floor).reciprocal().mean_dim(1, false, Kind::Double).reciprocal();
+        let apart = squares.clamp_min(floor).reciprocal().mean_dim(1, false, Kind::Double).rsqrt();
+        let width = apart.clamp_max(self.deviation);
         let steepness =
             (self.cost.lambda / self.cost.horizon).min(self.cost.lipschitz / f64_of(&spread).sqrt());
-        self.local = Some(harmonic * (FIRST_STEP * steepness));
+        self.local = Some(apart * width * (FIRST_STEP * steepness));
         self
     }
 
@@ -172,7 +179,7 @@ impl HeightAscent {
         let relative = difference / self.masses.clamp_min(HITS / batch);
         self.heights = &self.heights
             + match &self.local {
-                Some(local) => relative * local / slowing,
+                Some(local) => relative.clamp(-LARGEST_ERROR, LARGEST_ERROR) * local / slowing,
                 None => relative * (self.rate / slowing),
             };
         self.iteration += 1;

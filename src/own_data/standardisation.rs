@@ -91,6 +91,15 @@ impl Standardisation {
         original
     }
 
+    /// Whether two maps agree to rounding, as one that was written and read does.
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        let close = |a: &[f64], b: &[f64]| {
+            a.len() == b.len()
+                && a.iter().zip(b).all(|(x, y)| (x - y).abs() <= 1e-9 * (1.0 + x.abs().max(y.abs())))
+        };
+        close(&self.centre, &other.centre) && close(&self.scale, &other.scale)
+    }
+
     /// In one line: what was done.
     pub fn in_words(&self, how: Standardise) -> String {
         let extremes = |values: &[f64]| {

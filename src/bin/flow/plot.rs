@@ -66,7 +66,8 @@ impl Scene {
     pub fn open(folder: &Path, device: Device) -> Result<Self, Failure> {
         let run = Run::open(folder, device)?;
         let problem = Problem::load(&mut run.configuration.clone())?;
-        if problem.frame.rows != run.frame.rows || problem.frame.standardisation != run.frame.standardisation
+        if problem.frame.rows != run.frame.rows
+            || !problem.frame.standardisation.agrees_with(&run.frame.standardisation)
         {
             let allowed = "the data that the run was trained on";
             return Err(Failure::bad_input(
