@@ -125,8 +125,8 @@ impl HeightAscent {
     /// A height that rises by `delta` moves the border to a neighbour at distance s by `delta / (a s)`, `a = min(lambda / T, L / r)` the
     /// steepness, and the cell loses that part of its chance over its width: s, or the deviation of the noise where that is smaller. So
     /// the step that answers a missing chance of the same part is `a s min(s, deviation)`, with `s^-2` the mean over the four nearest
-    /// prototypes. In 784 dimensions all distances are alike and this is the step of [`Self::new`]; on the line or in the plane it is
-    /// smaller by `K^2` or K.
+    /// prototypes; and at most 1, since the dual weight `w_j` gains the part `delta`. In 784 dimensions all distances are alike; on the
+    /// line or in the plane the step is smaller by `K^2` or K.
     pub fn with_local_steps(mut self) -> Self {
         let host = self.prototypes.to_device(Device::Cpu).to_kind(Kind::Double);
         let count = self.prototypes();
@@ -142,7 +142,9 @@ impl HeightAscent {
         let width = apart.clamp_max(self.deviation);
         let steepness =
             (self.cost.lambda / self.cost.horizon).min(self.cost.lipschitz / f64_of(&spread).sqrt());
-        self.local = Some(apart * width * (FIRST_STEP * steepness));
+        // The dual weight answers too: it gains the part `delta`.
+        let answer: Tensor = (apart * width * steepness).reciprocal() + 1.0;
+        self.local = Some(answer.reciprocal() * FIRST_STEP);
         self
     }
 
