@@ -95,7 +95,7 @@ fn swiss_roll(t: f64, width: f64) -> [f64; 3] {
 
 /// Distance of `x (3)` to the sheet `curve(t) + [0, width] e_2`.
 fn to_sheet(x: &[f64], [first, last]: [f64; 2], width: f64, curve: impl Fn(f64) -> [f64; 3]) -> f64 {
-    const GRID: usize = 2000;
+    const GRID: usize = 4000;
     let across = (x[1] - width).max(-x[1]).max(0.0);
     let along = (0..=GRID)
         .map(|k| {
