@@ -11,6 +11,7 @@ use proxflow::run_directory::RunDirectory;
 use proxflow_gpu::ascent::PopulationBounds;
 use proxflow_gpu::device::{DeviceChoice, LIBTORCH_VERSION, device_name, keep_freed_memory};
 use proxflow_gpu::random::{Stream, StreamLabel};
+use proxflow_io::number::brief;
 use serde::Serialize;
 use tch::{Device, Kind};
 
@@ -183,8 +184,10 @@ fn finish(arguments: &Arguments, report: &Report<'_>, folder: &Path, device: Dev
     if let Some(population) = &report.population {
         let [lower, upper] = population.interval;
         eprintln!(
-            "over all noise: J* and this flow's J in [{lower:.5}, {upper:.5}] (three standard errors), so (J - J*)/J* <= {:.2} %",
-            100.0 * population.relative
+            "over all noise: J* and this flow's J in [{}, {}] (three standard errors), so (J - J*)/J* <= {} %",
+            brief(lower),
+            brief(upper),
+            brief(100.0 * population.relative)
         );
     }
     if let (Some(gap), Some(row)) = (&report.held_out, &report.indicators) {
