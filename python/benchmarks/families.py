@@ -47,7 +47,7 @@ FAMILIES = {
     "gaussian d=64": gaussian(64),
     "gaussian d=784": gaussian(784),
     "uniform square": square,
-    "square, gamma weights": square_with_gamma_weights,
+    "square with gamma weights": square_with_gamma_weights,
     "integer lattice": lattice,
     "clusters 1e6 apart": clusters,
 }
