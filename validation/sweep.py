@@ -4,9 +4,9 @@
     python3 validation/sweep.py [--group NAME ...] [--count N] [--seed S] [--out FILE.json] [--list]
 
 Where mutations.py breaks named mechanisms and names the claim that must notice, this sweep asks how much of the code the unit
-tests of a module decide at all. A group is a set of files with one test command. Every place where an operator applies, outside
+tests of a module decide at all. A group is a set of files with its test commands, the quickest first. Every place where an operator applies, outside
 tests and comments, is a mutant; N of them are drawn without replacement by Random(S). One mutant at a time is written into a
-copy under target/sweep, built and tested:
+copy under target/sweep, built and tested by the commands of its group in turn, until one of them fails:
 
     killed      a test fails, or runs longer than the time limit
     survived    every test passes
@@ -30,15 +30,46 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 COPY = ROOT / "target" / "sweep"
 
-# name: (files or folders, test command, seconds for build and tests of one mutant)
+REFERENCE = ["-p", "proxflow-reference"]
+
+
+def suites(*names):
+    """A test command of the named integration tests of the oracle."""
+    return [*REFERENCE, *(word for name in names for word in ("--test", name))]
+
+
+# name: (files or folders, test commands, seconds for the tests of one mutant)
 GROUPS = {
-    "transport": (["reference/src/transport"], ["-p", "proxflow-reference", "--lib", "transport::"], 400),
-    "divergence": (["reference/src/divergence"], ["-p", "proxflow-reference", "--lib", "divergence::"], 400),
-    "proximal": (["reference/src/proximal.rs", "reference/src/proximal"], ["-p", "proxflow-reference", "--lib", "proximal::"], 400),
-    "bounds": (["reference/src/torus/large_grid/bounds"], ["-p", "proxflow-reference", "--lib", "large_grid::"], 400),
+    "transport": (
+        ["reference/src/transport"],
+        [
+            [*REFERENCE, "--lib", "transport::"],
+            suites("balanced", "semi_relaxed", "gradients", "combined_proximal", "lipschitz_divergence", "numerics"),
+            [*REFERENCE, "--doc", "transport"],
+        ],
+        400,
+    ),
+    "divergence": (
+        ["reference/src/divergence"],
+        [
+            [*REFERENCE, "--lib", "divergence::"],
+            suites("golden_divergence", "lipschitz_divergence", "variational_derivative", "blow_up", "gradients", "numerics"),
+            [*REFERENCE, "--doc", "divergence"],
+        ],
+        400,
+    ),
+    "proximal": (
+        ["reference/src/proximal.rs", "reference/src/proximal"],
+        [suites("combined_proximal", "gradients", "numerics"), [*REFERENCE, "--doc", "proximal"]],
+        400,
+    ),
+    "bounds": (["reference/src/torus/large_grid/bounds"], [[*REFERENCE, "--lib", "large_grid::"]], 400),
     "gpu": (
         ["gpu/src/objective.rs", "gpu/src/indicators.rs", "gpu/src/linearisation.rs"],
-        ["-p", "proxflow-gpu", "--lib", "--", "objective::", "indicators::", "linearisation::"],
+        [
+            ["-p", "proxflow-gpu", "--lib"],
+            ["-p", "proxflow", "--test", "validation", "indicator_agreement", "objective_agreement", "network_agreement"],
+        ],
         400,
     ),
 }
@@ -109,33 +140,40 @@ def copy_tree():
         libtorch.symlink_to((ROOT / ".libtorch").resolve())
 
 
-def run(arguments, seconds):
-    """(verdict, seconds, last lines) of `cargo test` in the copy."""
+def run(commands, seconds):
+    """(verdict, seconds, failing tests) of the test commands in the copy, up to the first that fails."""
     target = os.environ.get("PROXFLOW_SWEEP_TARGET", str(ROOT / "target" / "sweep-build"))
     environment = {
         **os.environ, "CARGO_TARGET_DIR": target, "CARGO_INCREMENTAL": "1",
         "CARGO_PROFILE_TEST_OPT_LEVEL": "1", "CARGO_PROFILE_DEV_OPT_LEVEL": "1",
         "CARGO_PROFILE_TEST_DEBUG": "false", "CARGO_PROFILE_DEV_DEBUG": "false",
     }
-    before = (arguments + ["--"]).index("--")
-    built = ["cargo", "test", "--quiet", *arguments[:before], "--no-run"]
     start = time.time()
-    done = subprocess.run(built, cwd=COPY, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        return "unbuildable", time.time() - start, done.stderr[-600:]
-    process = subprocess.Popen(
-        ["cargo", "test", "--quiet", *arguments], cwd=COPY, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-    )
-    try:
-        output, _ = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, 9)
-        process.communicate()
-        return "killed", time.time() - start, f"longer than {seconds} s"
-    failing = re.findall(r"^(?:test )?(\S+) (?:--- FAILED|\.\.\. FAILED)|^---- (\S+) stdout", output, re.M)
-    names = ", ".join(sorted({a or b for a, b in failing}))
-    return ("killed" if process.returncode else "survived"), time.time() - start, names or output[-200:]
+    for arguments in commands:
+        words, filters = list(arguments), []
+        while words and not words[-1].startswith("-") and words[-2] not in ("-p", "--test"):
+            filters.insert(0, words.pop())
+        if "--doc" not in words:
+            built = ["cargo", "test", "--quiet", *words, "--no-run"]
+            done = subprocess.run(built, cwd=COPY, env=environment, capture_output=True, text=True)
+            if done.returncode:
+                return "unbuildable", time.time() - start, done.stderr[-600:]
+        process = subprocess.Popen(
+            ["cargo", "test", *words, "--no-fail-fast", "--", *filters], cwd=COPY, env=environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )
+        try:
+            output, _ = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)
+            process.communicate()
+            return "killed", time.time() - start, f"longer than {seconds} s"
+        if process.returncode:
+            failing = re.findall(r"^test (.+?) \.\.\. FAILED", output, re.M)
+            return "killed", time.time() - start, ", ".join(sorted(set(failing))) or output[-300:]
+        if not re.search(r"^test result: ok\. [1-9]", output, re.M):
+            sys.exit(f"cargo test {' '.join(arguments)}: no test ran, so that no mutant could be noticed")
+    return "survived", time.time() - start, ""
 
 
 def main():
@@ -148,15 +186,17 @@ def main():
     arguments = parser.parse_args()
     if arguments.list:
         for group in arguments.group:
-            print(f"{group:12} {len(mutants(GROUPS[group][0])):5} mutants; cargo test {' '.join(GROUPS[group][1])}")
+            print(f"{group:12} {len(mutants(GROUPS[group][0])):5} mutants")
+            for command in GROUPS[group][1]:
+                print(f"{'':12}       cargo test {' '.join(command)}")
         return 0
     copy_tree()
     results = []
     for group in arguments.group:
-        paths, command, seconds = GROUPS[group]
+        paths, commands, seconds = GROUPS[group]
         every = mutants(paths)
         drawn = random.Random(arguments.seed).sample(every, min(arguments.count, len(every)))
-        verdict, took, names = run(command, seconds)
+        verdict, took, names = run(commands, seconds)
         if verdict != "survived":
             sys.exit(f"{group}: the tests fail before any mutation: {verdict} {names}")
         print(f"{group}: {len(every)} mutants, {len(drawn)} drawn; unmutated tests pass in {took:.0f} s", flush=True)
@@ -167,7 +207,7 @@ def main():
             before, lines[number] = lines[number], after
             try:
                 path.write_text("\n".join(lines))
-                verdict, took, names = run(command, seconds)
+                verdict, took, names = run(commands, seconds)
             finally:
                 path.write_text(original)
             print(f"  {verdict:11} {took:5.0f} s  {file}:{number + 1}  {name}  {after.strip()}  {names[:100]}", flush=True)

@@ -1,4 +1,8 @@
-//! What several test files share.
+//! What several test files share; each uses some of it.
+#![allow(dead_code)]
+
+#[cfg(feature = "torch")]
+pub mod mnist;
 
 use std::io::Write;
 
