@@ -45,7 +45,7 @@ wheel: ## build the Python wheel into target/wheels
 wheel-test: ## build the Python wheel and test it in throwaway environments
 	@$(PYTHON) scripts/wheel.py test
 
-.PHONY: kill-test tensorboard-test
+.PHONY: kill-test tensorboard-test fuzz differential
 # Kills of `make kill-test`.
 N ?= 50
 
@@ -56,3 +56,9 @@ kill-test: setup ## kill N trainings at random moments and compare the resumed r
 tensorboard-test: setup ## read the event file of a short run back by TensorBoard itself
 	$(CARGO) build --release --bin mnist
 	@$(PYTHON) scripts/tensorboard_test.py --mnist $${CARGO_TARGET_DIR:-target}/release/mnist $(ARGS)
+
+fuzz: setup ## fuzz every reader of files with coverage guidance, 10 million executions each (ARGS="--seconds 60" for less)
+	@$(PYTHON) scripts/fuzz.py $(ARGS)
+
+differential: setup ## read random files as numpy and safetensors (Python) do
+	@$(PYTHON) scripts/differential.py $(ARGS)

@@ -85,6 +85,11 @@ pub fn draw(metrics: &Path, svg: &Path, caption: &str) -> Result<(), Failure> {
     write_atomically(svg, text.as_bytes())
 }
 
+/// Rows and columns of the table of numbers in `bytes`, read as [`draw`] reads `metrics.csv`; cells that are no numbers are gaps.
+pub fn size(bytes: &[u8]) -> Result<(usize, usize), csv::Error> {
+    Table::parse(bytes).map(|table| (table.rows.len(), table.header.len()))
+}
+
 /// Columns of a CSV file by name.
 struct Table {
     header: Vec<String>,
@@ -94,11 +99,15 @@ struct Table {
 impl Table {
     fn read(path: &Path) -> Result<Self, Failure> {
         let failed = |error: csv::Error| Failure::bad_input(path.display(), error, "a metrics.csv of a run");
-        let mut reader = csv::Reader::from_path(path).map_err(failed)?;
-        let header = reader.headers().map_err(failed)?.iter().map(str::to_owned).collect();
+        Self::parse(std::fs::File::open(path).map_err(|error| failed(error.into()))?).map_err(failed)
+    }
+
+    fn parse(bytes: impl std::io::Read) -> Result<Self, csv::Error> {
+        let mut reader = csv::Reader::from_reader(bytes);
+        let header = reader.headers()?.iter().map(str::to_owned).collect();
         let mut rows = Vec::new();
         for record in reader.records() {
-            rows.push(record.map_err(failed)?.iter().map(|cell| cell.parse().unwrap_or(f64::NAN)).collect());
+            rows.push(record?.iter().map(|cell| cell.parse().unwrap_or(f64::NAN)).collect());
         }
         Ok(Self { header, rows })
     }

@@ -11,6 +11,7 @@ pub mod libtorch;
 pub mod own_data;
 pub mod picture;
 pub mod pictures;
+pub mod run_configuration;
 pub mod run_directory;
 pub mod source_law;
 pub mod targets;

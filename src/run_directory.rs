@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 pub use self::events::EventFile;
 use self::lock::RunLock;
 use self::metrics::Metrics;
+pub use self::metrics::{Mended, mended};
 use crate::command::{Failure, write_atomically};
 
 /// A run's folder, held by this process alone.

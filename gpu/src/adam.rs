@@ -7,8 +7,10 @@ use tch::Tensor;
 
 /// Step size and moment decay rates.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AdamSpecification {
     /// Learning rate.
+    #[serde(alias = "learning_rate")] // as it was written before
     pub learning_rate: f64,
     /// Decay of the first moment.
     pub beta1: f64,

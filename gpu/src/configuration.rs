@@ -1,7 +1,8 @@
 //! Hyper-parameters of a training run, with the published MNIST set-up as default.
 
 use proxflow_reference::{DivergenceKind, InvalidInput};
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::adam::AdamSpecification;
 use crate::flow::FlowSpecification;
@@ -37,9 +38,17 @@ pub struct Configuration {
     /// Factor on both learning rates, by outer step; constant as published.
     pub learning_rate_schedule: Schedule,
     /// Source law: uniform on `[low, high)^d`.
+    #[serde(deserialize_with = "two_numbers")]
     pub source: [f64; 2],
     /// Root seed.
     pub seed: u64,
+}
+
+/// An array of another length than two is refused, not cut.
+fn two_numbers<'de, D: Deserializer<'de>>(source: D) -> Result<[f64; 2], D::Error> {
+    let numbers = Vec::<f64>::deserialize(source)?;
+    let length = numbers.len();
+    numbers.try_into().map_err(|_| D::Error::invalid_length(length, &"two numbers, low and high"))
 }
 
 impl Default for Configuration {

@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayView1, ArrayView2};
 use numpy::{PyReadonlyArray1, PyReadonlyArray2};
-use proxflow_reference::divergence::{Generator, generalised_cumulant};
+use proxflow_reference::divergence::{Cumulant, Generator};
 use proxflow_reference::proximal::combined_proximal as solve_proximal;
 use proxflow_reference::transport::{
     DenseCost, Order, PointwiseCost, balanced_transport, semi_relaxed_transport,
@@ -202,7 +202,9 @@ pub fn semi_relaxed<'py>(
             let cost = DenseCost::new(problem.cost.to_owned())?;
             let solved = semi_relaxed_transport(&cost, &a, &b, kind, &accuracy.options(observer))?;
             let generator = Generator::new(kind)?;
-            let shift = generalised_cumulant(&generator, &solved.potential, &b).shift;
+            // NaN where a stopped solve has no potential.
+            let shift =
+                Cumulant::new(&generator, &solved.potential, &b).map_or(f64::NAN, |found| found.shift);
             Ok(Solution::of_semi_relaxed(solved, &generator, shift, &a, &b))
         })
     })

@@ -26,6 +26,19 @@ impl Bounds {
         self.upper - self.lower
     }
 
+    /// These bounds of a quantity that cannot be negative, through the gate of every certificate: `None` where an end is not
+    /// finite, or they cross or lie below zero by more than `rounding`; a lower bound below zero is raised to it.
+    ///
+    /// ```
+    /// use proxflow_reference::Bounds;
+    /// let gap = Bounds { lower: -1e-15, upper: 2.0 }.of_a_non_negative(1e-14);
+    /// assert_eq!(gap, Some(Bounds { lower: 0.0, upper: 2.0 }));
+    /// assert_eq!(Bounds { lower: 1.0, upper: 0.5 }.of_a_non_negative(1e-14), None);
+    /// ```
+    pub fn of_a_non_negative(self, rounding: f64) -> Option<Self> {
+        gate(self, rounding, Sign::NonNegative)
+    }
+
     /// Whether both ends are finite.
     pub fn is_finite(&self) -> bool {
         self.lower.is_finite() && self.upper.is_finite()

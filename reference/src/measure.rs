@@ -68,7 +68,15 @@ impl Measure {
         &self.weights
     }
 
-    pub(crate) fn given_weights(&self) -> &[f64] {
+    /// The weights before they were divided by their sum, length n.
+    ///
+    /// ```
+    /// use proxflow_reference::Measure;
+    /// let counts = Measure::normalised(ndarray::array![[0.0], [1.0]], vec![1.0, 3.0])?;
+    /// assert_eq!(counts.given_weights(), [1.0, 3.0]);
+    /// # Ok::<(), proxflow_reference::InvalidInput>(())
+    /// ```
+    pub fn given_weights(&self) -> &[f64] {
         &self.given
     }
 

@@ -13,7 +13,7 @@ mod optimality_gap;
 use ndarray::Array2;
 
 pub use self::critical::{CriticalLipschitz, CriticalOptimum, critical_lipschitz};
-pub use self::optimality_gap::{OptimalityGap, optimality_gap};
+pub use self::optimality_gap::{ComparedFlow, OptimalityGap, optimality_gap};
 use crate::certificate::Certified;
 use crate::divergence::Generator;
 use crate::divergence::LipschitzPotential;

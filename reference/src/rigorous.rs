@@ -18,6 +18,7 @@ mod generator;
 mod wide;
 
 use astro_float_num::BigFloat;
+use ndarray::{ArrayView3, Axis};
 use rayon::prelude::*;
 
 use self::generator::{SMALLEST_ORDER, WideGenerator};
@@ -28,6 +29,7 @@ use crate::observer::{Stopped, Watch};
 use crate::specification::{DivergenceKind, InvalidInput};
 use crate::transport::GroundCost;
 use crate::transport::certificate::SparsePlan;
+use crate::transport::potential::distance;
 
 /// A cost and the weights as they were given (any positive sum).
 pub(crate) struct Data<'a> {
@@ -117,6 +119,36 @@ fn cumulant_from_above(
         sum.subtract(&mul(q, &value));
     }
     Ok(Some(sum))
+}
+
+/// Bounds of `lambda K_h = lambda sum_k h E|v_k|^2/2` for positions `(N + 1, n, d)` at equal steps of `[0, horizon]` and weights
+/// of any positive sum. Distances are enclosed as those of the costs are.
+pub(crate) fn running_cost(positions: ArrayView3<f64>, weights: &[f64], lambda: f64, horizon: f64) -> Bounds {
+    let (times, _, dimension) = positions.dim();
+    let relative = (dimension as f64 + 16.0) * (-52f64).exp2();
+    // Squares below the smallest double are lost: at most d 2^-1074 under the root.
+    let lost = (dimension as f64).sqrt() * (-536f64).exp2();
+    let shares = shares(weights);
+    let (mut least, mut most) = (Sum::new(), Sum::new());
+    for k in 1..times {
+        let (before, after) = (positions.index_axis(Axis(0), k - 1), positions.index_axis(Axis(0), k));
+        for (i, share) in shares.iter().enumerate() {
+            let length = distance(after.row(i), before.row(i));
+            let slack = (relative * length + lost).next_up();
+            let low = exact((length - slack).next_down().max(0.0));
+            let high = exact((length + slack).next_up());
+            least.add(&mul(share, &mul(&low, &low)));
+            most.add(&mul(share, &mul(&high, &high)));
+        }
+    }
+    // lambda N / (2 T), exact up to 2^-318.
+    let factor = div(&mul(&exact(lambda), &exact((times - 1) as f64)), &mul(&exact(2.0), &exact(horizon)));
+    let scaled = |sum: f64| {
+        let mut scaled = Sum::new();
+        scaled.add(&mul(&exact(sum), &factor));
+        scaled
+    };
+    Bounds { lower: scaled(least.below().max(0.0)).below().max(0.0), upper: scaled(most.above()).above() }
 }
 
 /// Bounds of balanced transport from a plan and a potential; costs finite.

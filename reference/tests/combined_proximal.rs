@@ -9,7 +9,9 @@ use proptest::prelude::*;
 use proxflow_reference::divergence::LipschitzRegularisedDivergence;
 use proxflow_reference::proximal::{CombinedProximal, combined_proximal, optimality_gap};
 use proxflow_reference::transport::{Order, PointwiseCost, wasserstein};
-use proxflow_reference::{Divergence, DivergenceKind, Measure as LawOf, Options, ProximalParameters};
+use proxflow_reference::{
+    Divergence, DivergenceKind, Measure as LawOf, Options, ProximalParameters, Termination,
+};
 
 fn solve(p: &Measure, q: &Measure, kind: DivergenceKind, parameters: ProximalParameters) -> CombinedProximal {
     combined_proximal(&p.law(), &q.law(), kind, parameters, &Options::new()).unwrap()
@@ -299,4 +301,28 @@ fn times_and_flows_out_of_range_are_refused() {
     assert_eq!(error.field, "trajectories[1, 0, 0]");
     let invalid = ProximalParameters { lambda: 0.0, ..parameters };
     assert!(combined_proximal(&p.law(), &p.law(), kind, invalid, &options).is_err());
+}
+
+#[test]
+fn a_gap_whose_terms_overflow_is_failed_and_a_rigorous_one_contains_the_plain_one() {
+    let p = Measure::new(array![[0.0], [1.0]], vec![0.3, 0.7]);
+    let parameters = ProximalParameters::new(2.0, 0.7, 1.0).unwrap();
+    let kind = DivergenceKind::KullbackLeibler;
+    let gap = |flow: &Array3<f64>, options: Options<'_>| {
+        optimality_gap(flow.view(), Some(&p.weights), &p.law(), kind, parameters, &options).unwrap()
+    };
+    let flow = array![[[0.0], [1.0]], [[0.3], [0.9]], [[0.1], [1.3]]];
+    let (plain, rigorous) = (gap(&flow, Options::new()), gap(&flow, Options::new().rigorous(true)));
+    assert_eq!((plain.termination, rigorous.termination), (Termination::Converged, Termination::Converged));
+    assert!(
+        rigorous.lower <= plain.lower + 1e-15 && plain.upper <= rigorous.upper + 1e-15 && plain.lower > 0.01
+    );
+    assert!(rigorous.lower < rigorous.upper && rigorous.gap() < 1e-11);
+
+    let away = array![[[0.0], [1.0]], [[1e200], [0.0]], [[0.0], [1.0]]];
+    for options in [Options::new(), Options::new().rigorous(true)] {
+        let found = gap(&away, options);
+        assert_eq!(found.termination, Termination::Failed);
+        assert_eq!((found.lower, found.upper), (f64::NEG_INFINITY, f64::INFINITY));
+    }
 }

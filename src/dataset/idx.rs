@@ -26,7 +26,16 @@ pub struct IdxError {
 
 /// Reads an image file (`.gz` or plain) of 28x28 images; pixels are scaled from `0..=255` to `[0, 1]`.
 pub fn read_images(path: &Path) -> Result<Array2<f32>, IdxError> {
-    let (sizes, bytes) = read(path, 3)?;
+    images(path, open(path)?)
+}
+
+/// [`read_images`] of a file that is in memory already, called `path` in messages.
+pub fn images_from_bytes(path: &Path, bytes: &[u8]) -> Result<Array2<f32>, IdxError> {
+    images(path, unpacked(Box::new(bytes)).map_err(|error| fault(path, "file", error, "an IDX file"))?)
+}
+
+fn images(path: &Path, reader: Box<dyn Read + '_>) -> Result<Array2<f32>, IdxError> {
+    let (sizes, bytes) = read(path, reader, 3)?;
     if sizes[1] != SIDE || sizes[2] != SIDE {
         return Err(fault(path, "image size", format!("{}x{}", sizes[1], sizes[2]), "28x28"));
     }
@@ -37,7 +46,16 @@ pub fn read_images(path: &Path) -> Result<Array2<f32>, IdxError> {
 
 /// Reads a label file (`.gz` or plain) of digits `0..=9`.
 pub fn read_labels(path: &Path) -> Result<Vec<u8>, IdxError> {
-    let (_, bytes) = read(path, 1)?;
+    labels(path, open(path)?)
+}
+
+/// [`read_labels`] of a file that is in memory already, called `path` in messages.
+pub fn labels_from_bytes(path: &Path, bytes: &[u8]) -> Result<Vec<u8>, IdxError> {
+    labels(path, unpacked(Box::new(bytes)).map_err(|error| fault(path, "file", error, "an IDX file"))?)
+}
+
+fn labels(path: &Path, reader: Box<dyn Read + '_>) -> Result<Vec<u8>, IdxError> {
+    let (_, bytes) = read(path, reader, 1)?;
     match bytes.iter().find(|&&label| label > 9) {
         Some(label) => Err(fault(path, "label", label, "0..=9")),
         None => Ok(bytes),
@@ -79,16 +97,22 @@ fn open(path: &Path) -> Result<Box<dyn Read>, IdxError> {
             if about.is_file() { format!("{} bytes", about.len()) } else { "no regular file".to_owned() };
         return Err(fault(path, "file", found, format!("a regular file of at most {LARGEST} bytes")));
     }
-    let mut file = std::io::BufReader::new(file);
-    let packed = file.fill_buf().map_err(unreadable)?.starts_with(&[0x1f, 0x8b]);
+    unpacked(Box::new(std::io::BufReader::new(file))).map_err(unreadable)
+}
+
+fn unpacked<'a>(mut file: Box<dyn BufRead + 'a>) -> std::io::Result<Box<dyn Read + 'a>> {
+    let packed = file.fill_buf()?.starts_with(&[0x1f, 0x8b]);
     Ok(if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })
 }
 
 /// Sizes and data of an IDX file with `dimensions` dimensions. Nothing is read beyond what the header promises, and no
 /// promise beyond [`LARGEST`] is believed: a small file that unpacks without end costs no memory.
-fn read(path: &Path, dimensions: usize) -> Result<(Vec<usize>, Vec<u8>), IdxError> {
+fn read(
+    path: &Path,
+    mut reader: Box<dyn Read + '_>,
+    dimensions: usize,
+) -> Result<(Vec<usize>, Vec<u8>), IdxError> {
     let broken = |error: std::io::Error| fault(path, "gzip stream", error, "a whole gzip file");
-    let mut reader = open(path)?;
     let length = 4 + 4 * dimensions;
     let mut header = Vec::new();
     reader.by_ref().take(length as u64).read_to_end(&mut header).map_err(broken)?;

@@ -38,28 +38,12 @@ impl Metrics {
     /// Keeps the whole rows up to `iteration` in increasing order; says what was dropped. A table with other columns is put aside.
     pub(super) fn mend(&self, iteration: u64, names: &[&str]) -> Result<Option<String>, Failure> {
         let Ok(bytes) = fs::read(&self.path) else { return Ok(None) };
-        let text = String::from_utf8_lossy(&bytes);
-        let header = names.join(",");
-        let mut lines = text.split_inclusive('\n');
-        let first = lines.next().unwrap_or("");
-        if first.trim_end() != header && !header.starts_with(first) {
+        let Some(Mended { kept, cut, beyond }) = mended(&bytes, iteration, names) else {
             let aside = self.path.with_file_name(format!("metrics-until-{iteration}.csv"));
             fs::rename(&self.path, &aside)
                 .map_err(|error| Failure::bad_input(aside.display(), error, "a writable file"))?;
             return Ok(Some(format!("metrics.csv has other columns and is kept as {}", aside.display())));
-        }
-        let (mut kept, mut last) = (header + "\n", None);
-        let (mut cut, mut beyond) = (0, 0);
-        for line in lines {
-            match cells(line).filter(|values| line.ends_with('\n') && values.len() == names.len()) {
-                Some(values) if values[0] > iteration as f64 || Some(values[0]) <= last => beyond += 1,
-                Some(values) => {
-                    last = Some(values[0]);
-                    kept += line;
-                }
-                None => cut += 1,
-            }
-        }
+        };
         if kept.as_bytes() == bytes {
             return Ok(None);
         }
@@ -68,6 +52,49 @@ impl Metrics {
             "metrics.csv is brought back to iteration {iteration} of the checkpoint: {beyond} rows beyond it and {cut} damaged ones dropped"
         )))
     }
+}
+
+/// What [`mended`] leaves of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mended {
+    /// The header and the rows that are kept.
+    pub kept: String,
+    /// Rows that are no rows of numbers, or cut.
+    pub cut: usize,
+    /// Rows after the iteration, or not after the row before them.
+    pub beyond: usize,
+}
+
+/// The header of `names` and the whole rows of numbers up to `iteration`, in increasing order; `None` for a table with other columns.
+///
+/// ```
+/// use proxflow::run_directory::mended;
+/// let found = mended(b"iteration,loss\n0,0.5\n20,0.4\n40,0.", 20, &["iteration", "loss"]).expect("its columns");
+/// assert_eq!((found.kept.as_str(), found.cut, found.beyond), ("iteration,loss\n0,0.5\n20,0.4\n", 1, 0));
+/// assert_eq!(mended(b"step,loss\n", 20, &["iteration", "loss"]), None);
+/// ```
+pub fn mended(bytes: &[u8], iteration: u64, names: &[&str]) -> Option<Mended> {
+    let text = String::from_utf8_lossy(bytes);
+    let header = names.join(",");
+    let mut lines = text.split_inclusive('\n');
+    let first = lines.next().unwrap_or("");
+    if first.trim_end() != header && !header.starts_with(first) {
+        return None;
+    }
+    let (mut mended, mut last) = (Mended { kept: header + "\n", cut: 0, beyond: 0 }, None);
+    for line in lines {
+        match cells(line).filter(|values| line.ends_with('\n') && values.len() == names.len()) {
+            Some(values) if values[0] > iteration as f64 || Some(values[0]) <= last => mended.beyond += 1,
+            // A row without an iteration has no place.
+            Some(values) if values[0].is_nan() => mended.cut += 1,
+            Some(values) => {
+                last = Some(values[0]);
+                mended.kept += line;
+            }
+            None => mended.cut += 1,
+        }
+    }
+    Some(mended)
 }
 
 /// The numbers of a row, when all its cells are numbers.

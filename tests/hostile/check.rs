@@ -41,7 +41,9 @@ pub fn check(row: &Row, outcome: &Outcome, place: &Path) -> Result<(), String> {
 
 /// One printable line of at most 300 characters that starts with the program's name and says what is wrong.
 fn line(row: &Row, error: &str, code: i32) -> Result<(), String> {
-    let lines: Vec<&str> = error.lines().collect();
+    // What a command says about its inputs before it refuses another one.
+    let remark = |line: &&str| ["data: ", "note: ", "run: "].iter().any(|start| line.starts_with(start));
+    let lines: Vec<&str> = error.lines().filter(|line| !remark(line)).collect();
     let [line] = lines.as_slice() else { return Err(format!("{} lines", lines.len())) };
     if !line.starts_with(&format!("{}: ", row.program)) {
         return Err("the line does not start with the program's name".into());

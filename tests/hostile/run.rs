@@ -23,9 +23,15 @@ pub const LONGEST: Duration = Duration::from_secs(20);
 /// Runs all `rows`; `programs` gives the path of each program, `gigabytes` the address space of a row: one that allocates what
 /// an input claims dies there instead of taking the machine along. Panics with every row that went wrong.
 pub fn run(rows: &[Row], programs: &[(&str, &str)], gigabytes: u64) {
+    run_with(rows, programs, gigabytes, &|_| {});
+}
+
+/// [`run`] with more inputs, which `make_more` writes beside the others.
+pub fn run_with(rows: &[Row], programs: &[(&str, &str)], gigabytes: u64, make_more: &dyn Fn(&Path)) {
     let folder = tempfile::tempdir().unwrap();
     let inputs = folder.path().join("in");
     makers::make(&inputs);
+    make_more(&inputs);
     let before = makers::snapshot(&inputs);
     let next = AtomicUsize::new(0);
     let faults = Mutex::new(Vec::new());

@@ -45,24 +45,11 @@ impl Cumulant {
     }
 }
 
-/// Evaluates `Lambda_q(psi)` for finite `potential` (`psi`, length m) and `weights` (`q >= 0`, length m, sum 1).
+/// Evaluates `Lambda_q(psi)` for finite `potential` (`psi`, length m) and `weights` (`q >= 0`, length m, sum 1), both checked.
 ///
 /// KL by log-sum-exp; the others by a Newton iteration on `E_q (f*)'(psi - nu) = 1`, kept inside a bracket by bisection
 /// and stopped when the bracket or the step reaches the resolution of f64. Returns `value = -inf` when no atom has weight.
-/// Panics if the lengths differ; [`Cumulant::new`] refuses that.
-///
-/// ```
-/// # use proxflow_reference::DivergenceKind;
-/// # use proxflow_reference::divergence::{Generator, generalised_cumulant};
-/// let chi_squared = Generator::new(DivergenceKind::ChiSquared)?;
-/// let found = generalised_cumulant(&chi_squared, &[0.0, 1.0], &[0.5, 0.5]);
-/// // Mean and half the variance, where eta_j = q_j (1 + psi_j - E psi) is non-negative.
-/// assert!((found.value - (0.5 + 0.125)).abs() < 1e-14);
-/// assert!((found.weights[0] - 0.25).abs() < 1e-14 && (found.weights[1] - 0.75).abs() < 1e-14);
-/// # Ok::<(), proxflow_reference::InvalidInput>(())
-/// ```
-pub fn generalised_cumulant(generator: &Generator, potential: &[f64], weights: &[f64]) -> Cumulant {
-    assert_eq!(potential.len(), weights.len(), "one weight for each value of the potential");
+pub(crate) fn generalised_cumulant(generator: &Generator, potential: &[f64], weights: &[f64]) -> Cumulant {
     match generator.kind() {
         DivergenceKind::KullbackLeibler => log_mean_exp(potential, weights),
         _ => cumulant_by_newton(generator, potential, weights),

@@ -15,7 +15,8 @@ pub mod potential;
 mod regularised;
 pub mod smoothed;
 
-pub use cumulant::{Cumulant, generalised_cumulant};
+pub use cumulant::Cumulant;
+pub(crate) use cumulant::generalised_cumulant;
 pub use exact::{f_divergence, f_divergence_of_atoms, probability_weights};
 #[cfg(feature = "lapack")]
 pub use gaussian::Gaussian;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use proxflow::command::Failure;
 use proxflow::own_data::Standardise;
+use proxflow::run_configuration;
 use proxflow::run_directory::RunDirectory;
 use proxflow::source_law::SourceChoice;
 use proxflow_gpu::adam::AdamSpecification;
@@ -247,11 +248,7 @@ pub fn resolve(arguments: &Arguments) -> Result<RunConfiguration, Failure> {
 pub fn read(folder: &Path) -> Result<RunConfiguration, Failure> {
     RunDirectory::require_run(folder)?;
     let path = folder.join("config.toml");
-    let bad = |what: &dyn std::fmt::Display, allowed| {
-        Failure::bad_input("run", format!("{}: {what}", path.display()), allowed)
-    };
-    let text = std::fs::read_to_string(&path).map_err(|error| bad(&error, "a readable file"))?;
-    toml::from_str(&text).map_err(|error| bad(&error.message(), "the keys of a run of `flow train`"))
+    Ok(run_configuration::read("run", &path)?)
 }
 
 /// Every range, before any work and any allocation.

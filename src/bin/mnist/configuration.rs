@@ -1,9 +1,10 @@
 //! The configuration of a training run: options, configuration file, defaults.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use proxflow::command::Failure;
+use proxflow::run_configuration::read;
 use proxflow::run_directory::RunDirectory;
 use proxflow_gpu::configuration::Configuration;
 use proxflow_gpu::flow::SINGLE_PRECISION;
@@ -85,13 +86,13 @@ pub struct Arguments {
     /// Configuration file; options on the command line win over it
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
-    /// Iterations between rows of metrics.csv; the last iteration always has one [default: 20]
+    /// Iterations between rows of metrics.csv, 0 for none but the last iteration's [default: 20]
     #[arg(long)]
     log_every: Option<u64>,
-    /// Iterations between sample grids [default: 500]
+    /// Iterations between sample grids, 0 for none but the last [default: 500]
     #[arg(long)]
     sample_every: Option<u64>,
-    /// Iterations between checkpoints [default: 50]
+    /// Iterations between checkpoints, 0 for none but the last [default: 50]
     #[arg(long)]
     checkpoint_every: Option<u64>,
     /// Stop when the gauged HJ residual falls below this
@@ -159,15 +160,15 @@ fn schedule(text: &str) -> Result<Schedule, String> {
 
 /// Defaults, then `--config` (or the run's own `config.toml` with `--resume`), then the command line.
 pub fn resolve_configuration(arguments: &Arguments) -> Result<RunConfiguration, Failure> {
-    let own = match arguments.out.as_deref().filter(|_| arguments.resume) {
+    let own: Option<RunConfiguration> = match arguments.out.as_deref().filter(|_| arguments.resume) {
         Some(folder) => {
             RunDirectory::require_run(folder)?;
-            Some(read(&folder.join("config.toml"))?)
+            Some(read("config", &folder.join("config.toml"))?)
         }
         None => None,
     };
     let mut configuration = match (&arguments.config, &own) {
-        (Some(path), _) => read(path)?,
+        (Some(path), _) => read("config", path)?,
         (None, Some(own)) => own.clone(),
         (None, None) => {
             let preset = arguments.preset.map(Preset::model);
@@ -220,14 +221,6 @@ pub fn resolve_configuration(arguments: &Arguments) -> Result<RunConfiguration, 
         resume::require_same_run(&mut configuration, &own)?;
     }
     Ok(configuration)
-}
-
-fn read(path: &Path) -> Result<RunConfiguration, Failure> {
-    let bad = |what: &dyn std::fmt::Display, allowed| {
-        Failure::bad_input("config", format!("{}: {what}", path.display()), allowed)
-    };
-    let text = std::fs::read_to_string(path).map_err(|error| bad(&error, "a readable file"))?;
-    toml::from_str(&text).map_err(|error| bad(&error.message(), "the keys of a run's config.toml"))
 }
 
 /// Every range, before any work and any allocation.

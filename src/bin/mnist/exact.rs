@@ -8,9 +8,12 @@ use proxflow_gpu::indicators::to_host;
 use proxflow_reference::divergence::LipschitzRegularisedDivergence;
 use proxflow_reference::proximal::combined_proximal;
 use proxflow_reference::transport::{Order, wasserstein};
-use proxflow_reference::{Divergence, DivergenceKind, Measure, Options, ProximalParameters};
+use proxflow_reference::{Bounds, Divergence, DivergenceKind, Measure, Options, ProximalParameters};
 use serde_json::{Value, json};
 use tch::Tensor;
+
+/// Of the kinetic energy of a flow in single precision.
+const ROUNDING: f64 = 1e-6;
 
 /// Rows of a tensor `(n, d)` as points of the oracle.
 pub fn points(rows: &Tensor, count: usize) -> Result<Array2<f64>, Failure> {
@@ -76,6 +79,24 @@ pub fn compare(
         |found: &LipschitzRegularisedDivergence| [found.lower.min(found.upper), found.upper.max(found.lower)];
     let ([low, high], [least, most]) = (ends(&of_generated), ends(&of_held_out));
     let ratio = [(low, most), (high, least)].map(|(a, b)| (b > 0.0).then(|| a / b));
+    for (name, bounds) in [
+        ("of the generated digits", of_generated.bounds()),
+        ("of held-out digits", of_held_out.bounds()),
+        ("of the optimum", optimum.bounds()),
+        ("of W1 to held-out digits", of_generated_w1.bounds()),
+        ("of W1 of training digits to held-out digits", of_train_w1.bounds()),
+    ] {
+        if !bounds.is_finite() {
+            return Err(Failure::Run(format!("failed: no bounds {name} can be given")));
+        }
+    }
+    // The kinetic energy of the flow was measured in the network's precision.
+    let rounding = ROUNDING * (running + of_generated.upper + optimum.upper);
+    let lower = running + of_generated.lower - optimum.upper;
+    let upper = running + of_generated.upper - optimum.lower;
+    let gap = Bounds { lower, upper }.of_a_non_negative(rounding).ok_or_else(|| {
+        Failure::Run(format!("failed: J(flow) - J* between {lower:e} and {upper:e}, which cannot be"))
+    })?;
     Ok(json!({
         "generated": entry(&of_generated),
         "held_out": entry(&of_held_out),
@@ -88,8 +109,8 @@ pub fn compare(
             "atoms": [held_out.nrows(), same_size.nrows()]
         },
         "optimality_gap": {
-            "lower": running + of_generated.lower - optimum.upper,
-            "upper": running + of_generated.upper - optimum.lower,
+            "lower": gap.lower,
+            "upper": gap.upper,
             "objective": running + of_generated.upper,
             "optimum": { "lower": optimum.lower, "upper": optimum.upper, "kinetic_energy": optimum.kinetic_energy }
         }

@@ -36,26 +36,27 @@ pub fn read_trajectories(path: &ArrayPath) -> Result<Array3<f64>, InvalidInput> 
     Ok(positions)
 }
 
-/// `n` weights of a probability measure: `(n)`, non-negative, sum 1 within 1e-5, returned with sum 1.
+/// `n` weights of a probability measure: `(n)`, non-negative, sum 1 within 1e-5, as they stand in the file.
 pub fn read_weights(path: &ArrayPath, atoms: usize) -> Result<Vec<f64>, InvalidInput> {
     let weights = read_vector(path)?;
-    proxflow_reference::divergence::probability_weights(&path.to_string(), weights.as_slice(), atoms)
+    proxflow_reference::divergence::probability_weights(&path.to_string(), weights.as_slice(), atoms)?;
+    Ok(weights.to_vec())
 }
 
-/// `n` weights up to a factor, counts for example: `(n)`, non-negative, their sum positive; returned with sum 1.
+/// `n` weights up to a factor, counts for example: `(n)`, non-negative, some of them positive, as they stand in the file.
 pub fn read_counts(path: &ArrayPath, atoms: usize) -> Result<Vec<f64>, InvalidInput> {
     let counts = read_vector(path)?;
     if let Some((index, value)) = counts.indexed_iter().find(|(_, value)| **value < 0.0) {
         return Err(InvalidInput::new(path, format!("{value} at [{index}]"), "numbers >= 0"));
     }
-    // Divided by the largest first, so that the sum stays finite.
-    let largest = counts.iter().copied().fold(0.0, f64::max);
-    if largest <= 0.0 {
+    if counts.iter().all(|count| *count <= 0.0) {
         return Err(InvalidInput::new(path, "weights that are all zero", "a positive sum"));
     }
-    let scaled = counts.mapv(|count| count / largest);
-    let weights = &scaled / scaled.sum();
-    proxflow_reference::divergence::probability_weights(&path.to_string(), weights.as_slice(), atoms)
+    if counts.len() != atoms {
+        let allowed = format!("{atoms} weights, one per atom");
+        return Err(InvalidInput::new(path, format!("{} weights", counts.len()), allowed));
+    }
+    Ok(counts.to_vec())
 }
 
 fn shaped<D: Dimension>(path: &ArrayPath, allowed: &str) -> Result<ndarray::Array<f64, D>, InvalidInput> {

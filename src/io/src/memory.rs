@@ -5,6 +5,9 @@ use proxflow_reference::InvalidInput;
 /// The largest array, in bytes of f64, that any command reads or draws: 8 GiB, `2^30` numbers.
 pub const ARRAY_LIMIT: u64 = 8 << 30;
 
+/// What is asked for without a look at the system, in bytes.
+const SMALL: u64 = 1 << 20;
+
 /// Bytes that the system would give out now: the smaller of `MemAvailable` and what the control group leaves; `None` where
 /// neither can be read.
 pub fn available() -> Option<u64> {
@@ -29,6 +32,9 @@ pub fn require(field: &str, value: &str, bytes: Option<u64>) -> Result<u64, Inva
         let size = bytes.map_or_else(|| "more than can be counted".to_owned(), in_words);
         InvalidInput::new(field, format!("{value}, {size}"), stated)
     })?;
+    if bytes < SMALL {
+        return Ok(bytes);
+    }
     match available() {
         Some(free) if bytes > free => Err(InvalidInput::new(
             field,

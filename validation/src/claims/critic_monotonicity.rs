@@ -71,7 +71,7 @@ mod implementation {
     use proxflow_gpu::objective::{self, Penalty};
     use proxflow_gpu::random::{Stream, StreamLabel, place};
     use proxflow_reference::DivergenceKind;
-    use proxflow_reference::divergence::{Generator, generalised_cumulant};
+    use proxflow_reference::divergence::{Cumulant, Generator};
     use rand_distr::Distribution;
     use rand_distr::weighted::WeightedIndex;
     use tch::{Device, Kind};
@@ -93,8 +93,8 @@ mod implementation {
 
     impl OnAtoms {
         /// `F_i = E_{P_i} phi - Lambda(phi)`.
-        fn functional(&self, i: usize, generator: &Generator, q: &Measure) -> f64 {
-            mean(&self.p[i]) - generalised_cumulant(generator, &self.q, &q.weights).value
+        fn functional(&self, i: usize, generator: &Generator, q: &Measure) -> Result<f64, CheckError> {
+            Ok(mean(&self.p[i]) - Cumulant::new(generator, &self.q, &q.weights)?.value)
         }
 
         fn scaled(mut self, factor: f64) -> Self {
@@ -179,13 +179,14 @@ mod implementation {
             let sign = if last && mechanism.lacks("sign of the coupling") { -1.0 } else { 1.0 };
             let difference = |i: usize| mean(&phi[0].p[i]) - mean(&phi[1].p[i]);
             let pairing = sign * (difference(0) - difference(1));
-            let gap = |i: usize| exact[i].upper - phi[i].functional(i, &f, &q);
-            let gaps = gap(0) + gap(1);
+            let gap = |i: usize| Ok::<_, CheckError>(exact[i].upper - phi[i].functional(i, &f, &q)?);
+            let gap = [gap(0)?, gap(1)?];
+            let gaps = gap[0] + gap[1];
             let case = format!("{trained} steps");
             measured
                 .record_case("pairing and gaps", &case, pairing + gaps)
-                .record_case("gap", format!("phi_1, {case}"), gap(0))
-                .record_case("gap", format!("phi_2, {case}"), gap(1));
+                .record_case("gap", format!("phi_1, {case}"), gap[0])
+                .record_case("gap", format!("phi_2, {case}"), gap[1]);
             errors.push((pairing - exact_pairing).abs() / exact_pairing);
             totals.push(gaps);
             curve.push((trained as f64, pairing));

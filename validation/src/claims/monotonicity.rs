@@ -1,6 +1,6 @@
 //! Lemma 4.1: the variational derivative is monotone \[32,33\], and the exact identity behind it.
 
-use proxflow_reference::divergence::{Generator, generalised_cumulant};
+use proxflow_reference::divergence::{Cumulant, Generator};
 
 use crate::claim::{Basis, Bound, CheckError, Claim, Measured, Mechanism, Quantity, Removal, Setting};
 use crate::instances::{KINDS, Measure, largest, lipschitz_divergence, mcshane, smallest};
@@ -57,14 +57,14 @@ fn measure(setting: &Setting, mechanism: Mechanism) -> Result<Measured, CheckErr
             let phi = |i: usize, x: ndarray::ArrayView1<f64>| {
                 mcshane(x, q.points.view(), &solutions[own(i)].potential, 1.0)
             };
-            let functional = |i: usize, of: usize| {
+            let functional = |i: usize, of: usize| -> Result<f64, CheckError> {
                 let data = if i == 1 && mechanism.lacks("common data") { &p[0] } else { &q };
                 let values: Vec<f64> = data.points.rows().into_iter().map(|z| phi(of, z)).collect();
-                p[i].mean(|x| phi(of, x)) - generalised_cumulant(&f, &values, &data.weights).value
+                Ok(p[i].mean(|x| phi(of, x)) - Cumulant::new(&f, &values, &data.weights)?.value)
             };
             let difference = |x: ndarray::ArrayView1<f64>| coupling * (phi(0, x) - phi(1, x));
             let pairing = p[0].mean(difference) - p[1].mean(difference);
-            let gaps = functional(0, 0) - functional(0, 1) + functional(1, 1) - functional(1, 0);
+            let gaps = functional(0, 0)? - functional(0, 1)? + functional(1, 1)? - functional(1, 0)?;
             identity[k].push((pairing - gaps).abs());
             sign[k].push(pairing + solutions[0].gap() + solutions[1].gap());
         }

@@ -70,7 +70,7 @@ mod implementation {
     use proxflow_gpu::objective::{self, Case, Penalty};
     use proxflow_gpu::random::{Stream, StreamLabel};
     use proxflow_reference::DivergenceKind;
-    use proxflow_reference::divergence::{Generator, generalised_cumulant};
+    use proxflow_reference::divergence::{Cumulant, Generator};
     use proxflow_reference::flow::Flow;
     use proxflow_reference::network::Network;
     use rand::Rng;
@@ -119,7 +119,7 @@ mod implementation {
         let cumulant = if mechanism.lacks("conjugate") {
             values.iter().map(|v| generator.value(v.abs())).sum::<f64>() / values.len() as f64
         } else {
-            generalised_cumulant(&generator, &values, &uniform).value
+            Cumulant::new(&generator, &values, &uniform)?.value
         };
         let mean = phi.jet(x.view(), 0.0)?.values.mean().unwrap_or(f64::NAN);
         let gradients = phi.jet(between.view(), 0.0)?.gradients;

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use ndarray::{ArrayD, Dimension};
@@ -64,10 +64,15 @@ pub struct ArrayFile {
     content: Content,
 }
 
+/// A file, or its bytes in memory.
+trait Source: Read + Seek + Send {}
+
+impl<S: Read + Seek + Send> Source for S {}
+
 enum Content {
     /// One array without a name; the length where the file has one.
-    Npy(BufReader<File>, Option<u64>),
-    Npz(Box<ZipArchive<BufReader<File>>>, Vec<String>),
+    Npy(Box<dyn Source>, Option<u64>),
+    Npz(Box<ZipArchive<Box<dyn Source>>>, Vec<String>),
     /// The whole file, its tensors checked against its length.
     Safetensors(Vec<u8>, Vec<String>),
 }
@@ -75,22 +80,33 @@ enum Content {
 impl ArrayFile {
     /// Opens `path` and tells `.npy`, `.npz` and safetensors apart by their first bytes.
     pub fn open(path: &Path) -> Result<Self, InvalidInput> {
-        let (mut file, length) = open(path)?;
+        let (file, length) = open(path)?;
+        let source = Box::new(BufReader::new(file));
+        match length {
+            Some(length) => Self::recognise(path, source, length),
+            // A pipe cannot be read twice: it holds one array.
+            None => Ok(Self { path: path.to_owned(), content: Content::Npy(source, None) }),
+        }
+    }
+
+    /// The content of a file that is in memory already, called `path` in messages.
+    pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self, InvalidInput> {
+        let length = bytes.len() as u64;
+        Self::recognise(path, Box::new(Cursor::new(bytes)), length)
+    }
+
+    fn recognise(path: &Path, mut file: Box<dyn Source>, length: u64) -> Result<Self, InvalidInput> {
         let refuse =
             |value: &dyn fmt::Display, allowed: &str| InvalidInput::new(path.display(), value, allowed);
-        let Some(length) = length else {
-            // A pipe cannot be read twice: it holds one array.
-            return Ok(Self { path: path.to_owned(), content: Content::Npy(BufReader::new(file), None) });
-        };
         let mut start = Vec::new();
         let unread = |error: std::io::Error| refuse(&error, "a readable file");
         file.by_ref().take(9).read_to_end(&mut start).map_err(unread)?;
         file.seek(SeekFrom::Start(0)).map_err(unread)?;
         let named = |extension: &str| path.extension().is_some_and(|found| found == extension);
         let content = if start.starts_with(npy::MAGIC) {
-            Content::Npy(BufReader::new(file), Some(length))
+            Content::Npy(file, Some(length))
         } else if start.starts_with(b"PK") || named("npz") {
-            let archive = ZipArchive::new(BufReader::new(file))
+            let archive = ZipArchive::new(file)
                 .map_err(|error| refuse(&error, "a .npz archive, as numpy.savez writes it"))?;
             let mut names: Vec<String> = archive.file_names().map(without_suffix).collect();
             names.sort();

@@ -145,3 +145,47 @@ fn coordinates_whose_squares_overflow_have_the_value_of_their_distances() {
         assert!((report[bound].as_f64().unwrap() / 1e201 - 1.0).abs() < 1e-15, "{report}");
     }
 }
+
+#[test]
+fn rigorous_bounds_contain_the_value_and_lie_around_the_plain_ones() {
+    let files = Files::new();
+    let (x, p, z, q) = (files.name("x.npy"), files.name("p.npy"), files.name("z.npy"), files.name("q.npy"));
+    write_array(&files.path("cost.npy"), &array![[1.0, 2.0], [0.5, 3.0], [2.0, 0.25]]).unwrap();
+    let flow = ndarray::stack![
+        ndarray::Axis(0),
+        array![[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]],
+        array![[1.0, 0.5], [1.0, 0.2], [0.0, 1.0]]
+    ];
+    write_array(&files.path("flow.npy"), &flow).unwrap();
+    let (cost, flow) = (files.name("cost.npy"), files.name("flow.npy"));
+    let measures = ["--model-weights", &p, "--data", &z, "--data-weights", &q];
+    let divergence = [&["divergence", "--model", &x][..], &measures].concat();
+    let wasserstein = [&["wasserstein", "--model", &x, "-p", "2"][..], &measures].concat();
+    let transport = ["transport", "--cost", &cost, "--model-weights", &p, "--data-weights", &q];
+    let proximal = ["proximal", "--source", &x, "--data", &z, "--f", "js"];
+    let compared = ["proximal", "--trajectories", &flow, "--source-weights", &p, "--data", &z, "--f", "kl"];
+    for task in [&divergence[..], &wasserstein, &transport, &proximal, &compared] {
+        let (plain, rigorous) = (report(task), report(&[task, &["--rigorous"]].concat()));
+        assert_eq!((&plain["rigorous"], &rigorous["rigorous"]), (&Value::from(false), &Value::from(true)));
+        for pointer in ["", "/optimality_gap"] {
+            if plain.pointer(&format!("{pointer}/lower")).is_none() {
+                continue;
+            }
+            let end = |report: &Value, name: &str| number(report, &format!("{pointer}/{name}"));
+            let rounding = 1e-13;
+            assert!(end(&rigorous, "lower") <= end(&plain, "lower") + rounding, "{task:?}");
+            assert!(end(&rigorous, "upper") >= end(&plain, "upper") - rounding, "{task:?}");
+            // Outward rounding leaves no gap of zero.
+            let gap = end(&rigorous, "upper") - end(&rigorous, "lower");
+            assert!(0.0 < gap && gap < 1e-11, "{task:?}: {gap}");
+        }
+    }
+    // Every digit is printed: the interval read back is the interval of the JSON.
+    let output = certify(&[&divergence[..], &["--rigorous"]].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let inside = text.split_once('[').unwrap().1.split_once(']').unwrap().0;
+    let ends: Vec<f64> = inside.split(", ").map(|end| end.parse().unwrap()).collect();
+    let json = report(&[&divergence[..], &["--rigorous"]].concat());
+    assert_eq!(ends, [number(&json, "/lower"), number(&json, "/upper")]);
+    assert!(text.contains("rigorous"), "{text}");
+}

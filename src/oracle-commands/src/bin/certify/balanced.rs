@@ -53,7 +53,7 @@ pub fn run_wasserstein(task: &WassersteinTask) -> Result<(), Failure> {
         order: Some(task.order),
         cost: Some(found.transport.bounds().into()),
         dimension: Some(input.model.dimension()),
-        ..Summary::of(&found, [input.model.len(), input.data.len()])
+        ..Summary::of(&found, [input.model.len(), input.data.len()], common.rigorous)
     };
     // Squared distances carry rounding of their own size: the tolerance is that of the cost.
     let verdict =
@@ -81,8 +81,8 @@ pub fn run_transport(task: &TransportTask) -> Result<(), Failure> {
     common.require_weights(task.model_weights.as_ref())?;
     let cost = read_cost(&task.cost)?;
     let [n, m] = [cost.matrix().nrows(), cost.matrix().ncols()];
-    let p = common.weights(task.model_weights.as_ref(), n)?;
-    let q = common.weights(common.data_weights.as_ref(), m)?;
+    let p = common.shares(task.model_weights.as_ref(), n)?;
+    let q = common.shares(common.data_weights.as_ref(), m)?;
     let progress = Gauge::new("a first plan");
     let observe = progress.observer();
     let found = balanced_transport(&cost, &p, &q, &common.options().observed_by(&observe))?;
@@ -90,7 +90,11 @@ pub fn run_transport(task: &TransportTask) -> Result<(), Failure> {
     write(common, &found, [n, m])?;
     drop(progress);
     let verdict = Verdict { gap: found.gap(), value: found.upper, tolerance: common.tolerance };
-    Summary::of(&found, [n, m]).report("the transport cost", common.json.as_deref(), &verdict)
+    Summary::of(&found, [n, m], common.rigorous).report(
+        "the transport cost",
+        common.json.as_deref(),
+        &verdict,
+    )
 }
 
 /// A matrix of finite numbers and `+inf`.

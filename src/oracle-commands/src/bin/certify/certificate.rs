@@ -35,6 +35,8 @@ pub struct Certificate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow: Option<Flow>,
     pub outcome: &'static str,
+    /// Whether the bounds are a theorem (`--rigorous`).
+    pub rigorous: bool,
     pub seconds: f64,
 }
 
@@ -83,6 +85,7 @@ impl Certificate {
             optimality_gap: None,
             flow: None,
             outcome: "",
+            rigorous: problem.common.rigorous,
             seconds: 0.0,
         }
     }
@@ -103,7 +106,9 @@ impl Certificate {
 
     /// Whether there are bounds to report.
     pub fn is_known(&self) -> bool {
-        self.lower.is_finite() && self.upper.is_finite()
+        let finite = |lower: f64, upper: f64| lower.is_finite() && upper.is_finite();
+        finite(self.lower, self.upper)
+            && self.optimality_gap.as_ref().is_none_or(|gap| finite(gap.lower, gap.upper))
     }
 
     /// Writes what the shared options ask for.
@@ -130,11 +135,11 @@ impl Certificate {
     fn for_a_reader(&self, value: &str) -> String {
         let [n, m] = self.atoms;
         let mut lines = vec![format!(
-            "{value} lies in [{}, {}], gap {:.1e} ({})",
-            digits(self.lower),
-            digits(self.upper),
+            "{value} lies in {}, gap {:.1e} ({}{})",
+            interval(self.lower, self.upper, self.rigorous),
             self.gap,
-            self.outcome
+            self.outcome,
+            rigour(self.rigorous)
         )];
         if let (Some(lambda), Some(energy)) = (self.lambda, self.kinetic_energy) {
             lines.push(format!(
@@ -148,9 +153,8 @@ impl Certificate {
         lines.push(format!("  D_f(eta*|data)       {}", digits(self.divergence)));
         if let (Some(gap), Some(flow)) = (&self.optimality_gap, &self.flow) {
             lines.push(format!(
-                "J(flow) - J* lies in [{}, {}] ({} steps)",
-                digits(gap.lower),
-                digits(gap.upper),
+                "J(flow) - J* lies in {} ({} steps)",
+                interval(gap.lower, gap.upper, self.rigorous),
                 flow.steps
             ));
             lines.push(format!("  kinetic energy K_h   {}", digits(flow.kinetic_energy)));
@@ -183,12 +187,14 @@ pub struct Summary {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dimension: Option<usize>,
     pub outcome: &'static str,
+    /// Whether the bounds are a theorem (`--rigorous`).
+    pub rigorous: bool,
     pub seconds: f64,
 }
 
 impl Summary {
     /// Bounds and status of a solve.
-    pub fn of<T>(found: &Certified<T>, atoms: [usize; 2]) -> Self {
+    pub fn of<T>(found: &Certified<T>, atoms: [usize; 2], rigorous: bool) -> Self {
         Self {
             lower: found.lower,
             upper: found.upper,
@@ -198,6 +204,7 @@ impl Summary {
             atoms,
             dimension: None,
             outcome: found.termination.name(),
+            rigorous,
             seconds: found.seconds,
         }
     }
@@ -208,11 +215,11 @@ impl Summary {
         publish(self, json, known, || {
             let [n, m] = self.atoms;
             format!(
-                "{value} lies in [{}, {}], gap {:.1e} ({})\n  {n} x {m} atoms; {:.3} s\n",
-                digits(self.lower),
-                digits(self.upper),
+                "{value} lies in {}, gap {:.1e} ({}{})\n  {n} x {m} atoms; {:.3} s\n",
+                interval(self.lower, self.upper, self.rigorous),
                 self.gap,
                 self.outcome,
+                rigour(self.rigorous),
                 self.seconds
             )
         })?;
@@ -266,6 +273,19 @@ impl Interval {
     fn width(&self) -> f64 {
         self.upper - self.lower
     }
+}
+
+/// `[lower, upper]`; rounding to fewer digits would spoil a theorem, so that those print every digit.
+fn interval(lower: f64, upper: f64, rigorous: bool) -> String {
+    if rigorous {
+        format!("[{lower:?}, {upper:?}]")
+    } else {
+        format!("[{}, {}]", digits(lower), digits(upper))
+    }
+}
+
+fn rigour(rigorous: bool) -> &'static str {
+    if rigorous { ", rigorous" } else { "" }
 }
 
 /// Twelve decimals, or as many significant digits where those would run over or under.

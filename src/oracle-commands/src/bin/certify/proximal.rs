@@ -11,7 +11,7 @@ use proxflow_io::recording::read_trajectories;
 use proxflow_reference::ProximalParameters;
 use proxflow_reference::proximal::{combined_proximal, optimality_gap};
 
-use crate::certificate::{Certificate, Flow, Interval};
+use crate::certificate::{Certificate, Flow};
 use crate::problem::{Problem, file};
 use crate::progress::Gauge;
 
@@ -59,10 +59,13 @@ pub fn run(task: &ProximalTask) -> Result<(), Failure> {
     let progress = Gauge::new("distances and a first potential");
     let observe = progress.observer();
     let options = problem.options().observed_by(&observe);
-    let (solved, comparison, elsewhere) = match &flow {
-        None => (combined_proximal(&input.model, &input.data, problem.f, parameters, &options)?, None, 0.0),
+    let (solved, comparison, ended) = match &flow {
+        None => (combined_proximal(&input.model, &input.data, problem.f, parameters, &options)?, None, None),
         Some(positions) => {
-            let weights = Some(input.model.weights());
+            let weights = Some(match problem.common.normalise {
+                true => input.model.weights(),
+                false => input.model.given_weights(),
+            });
             let found =
                 optimality_gap(positions.view(), weights, &input.data, problem.f, parameters, &options)?;
             let flow = Flow {
@@ -71,11 +74,12 @@ pub fn run(task: &ProximalTask) -> Result<(), Failure> {
                 terminal: found.terminal.bounds().into(),
                 steps: positions.len_of(Axis(0)) - 1,
             };
-            let interval = Interval { lower: found.lower, upper: found.upper };
-            (found.optimum, Some((interval, flow)), found.terminal.seconds)
+            let (interval, ended) = (found.bounds().into(), (found.termination, found.terminal.seconds));
+            (found.solution.optimum, Some((interval, flow)), Some(ended))
         }
     };
     let (optimality_gap, flow) = comparison.unzip();
+    let (termination, elsewhere) = ended.unwrap_or((solved.termination, 0.0));
     let certificate = Certificate {
         lower: solved.lower,
         upper: solved.upper,
@@ -87,7 +91,7 @@ pub fn run(task: &ProximalTask) -> Result<(), Failure> {
         horizon: Some(horizon),
         optimality_gap,
         flow,
-        outcome: solved.termination.name(),
+        outcome: termination.name(),
         seconds: solved.seconds + elsewhere,
         ..Certificate::of(&input, problem)
     };
