@@ -40,6 +40,14 @@ pub fn parse<T: DeserializeOwned>(field: &str, file: &str, bytes: &[u8]) -> Resu
     let document = toml::Deserializer::parse(text).map_err(|error| refuse(error.message().to_owned()))?;
     serde_path_to_error::deserialize(document).map_err(|error| {
         let (path, what) = (error.path().to_string(), error.into_inner().message().to_owned());
-        refuse(if path == "." { what } else { format!("{path}: {what}") })
+        let named = if path == "." { String::new() } else { format!("{path}: ") };
+        // A value of our own says itself what is allowed.
+        match what.split_once(" is not allowed (allowed: ") {
+            Some((value, allowed)) => {
+                let allowed = allowed.strip_suffix(')').unwrap_or(allowed);
+                InvalidInput::new(field, format!("{file}: {named}{value}"), allowed)
+            }
+            None => refuse(named + &what),
+        }
     })
 }

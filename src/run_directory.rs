@@ -15,6 +15,8 @@ pub use self::events::EventFile;
 use self::lock::RunLock;
 use self::metrics::Metrics;
 pub use self::metrics::{Mended, mended};
+use proxflow_io::output::Outputs;
+
 use crate::command::{Failure, write_atomically};
 
 /// A run's folder, held by this process alone.
@@ -30,6 +32,28 @@ pub struct RunDirectory {
 const MARK: &str = "# Resolved configuration of a run; continue it with `mnist --out FOLDER --resume`.\n";
 
 impl RunDirectory {
+    /// `outputs` that may be none of the files of the run in `folder`, which `option` names: they are refused before the work.
+    pub fn keep_from(outputs: Outputs, option: &str, folder: &Path) -> Outputs {
+        FILES.iter().fold(outputs, |outputs, name| outputs.input(option, Some(&folder.join(name))))
+    }
+
+    /// Refuses, before the work, a `--json` that is a file of the run in `folder` or that cannot be written; one that lies in a folder
+    /// yet to be made is judged by its name.
+    pub fn check_json(json: Option<&str>, folder: Option<&Path>) -> Result<(), Failure> {
+        let path = json.filter(|target| *target != "-").map(Path::new);
+        let (Some(path), Some(folder)) = (path, folder) else { return Outputs::new().json(json).check() };
+        if path.parent() != Some(folder) || folder.exists() {
+            return Self::keep_from(Outputs::new(), "--out", folder).json(json).check();
+        }
+        match path.file_name().filter(|name| FILES.iter().any(|own| own == name)) {
+            Some(_) => {
+                let value = format!("{}, a file of the run", path.display());
+                Err(Failure::bad_input("--json", value, "another file"))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Takes a folder for a new run. A folder that holds a run already is refused, so that nothing is lost; one whose run was
     /// killed before its first checkpoint holds nothing and is taken.
     pub fn create(folder: &Path) -> Result<Self, Failure> {
@@ -171,6 +195,9 @@ impl RunDirectory {
     }
 }
 
+/// What a run writes under fixed names.
+const FILES: [&str; 7] =
+    [CONFIGURATION, CHECKPOINT, "metrics.csv", "report.json", "curves.svg", "run.lock", "data.json"];
 const CONFIGURATION: &str = "config.toml";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 

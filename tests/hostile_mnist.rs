@@ -33,8 +33,20 @@ fn rows() -> Vec<Row> {
 /// The inputs of the oracle's commands, a run without iterations as `run`, and what is made from its checkpoint.
 fn make(folder: &Path) {
     let run = folder.join("run");
-    let small =
-        ["--dataset", "strokes", "--train-size", "8", "--batch", "2", "--iterations", "0", "--threads", "1"];
+    let small = [
+        "--model",
+        "published",
+        "--dataset",
+        "strokes",
+        "--train-size",
+        "8",
+        "--batch",
+        "2",
+        "--iterations",
+        "0",
+        "--threads",
+        "1",
+    ];
     let output =
         Command::new(env!("CARGO_BIN_EXE_mnist")).args(small).arg("--out").arg(&run).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -46,5 +58,5 @@ fn every_hostile_row_of_mnist_and_validate_ends_as_the_data_says() {
     let rows = rows();
     assert!(rows.len() >= 350, "{} rows", rows.len());
     let programs = [("mnist", env!("CARGO_BIN_EXE_mnist")), ("validate", env!("CARGO_BIN_EXE_validate"))];
-    hostile::run::run_with(&rows, &programs, 6, &make);
+    hostile::run::run(&rows, &programs, 6, &make);
 }

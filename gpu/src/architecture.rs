@@ -7,7 +7,7 @@ use crate::hopf_lax::HuberCost;
 
 /// What the first dense layer sees of an input `x (B, d)`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "kind")]
+#[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
 pub enum Features {
     /// The coordinates themselves.
     Coordinates {
@@ -62,6 +62,7 @@ pub enum Activation {
 
 /// A scalar network `features -> dense hidden layers -> one linear output`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Architecture {
     /// First stage.
     pub features: Features,

@@ -90,13 +90,14 @@ pub fn digest(path: &Path) -> Result<String, IdxError> {
 /// The content of a regular file, unpacked when it is a gzip stream.
 fn open(path: &Path) -> Result<Box<dyn Read>, IdxError> {
     let unreadable = |error: std::io::Error| fault(path, "file", error, "a readable IDX file, plain or .gz");
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    let about = file.metadata().map_err(unreadable)?;
+    // Before it is opened: a named pipe without a writer would be waited for.
+    let about = std::fs::metadata(path).map_err(unreadable)?;
     if !about.is_file() || about.len() > LARGEST {
         let found =
             if about.is_file() { format!("{} bytes", about.len()) } else { "no regular file".to_owned() };
         return Err(fault(path, "file", found, format!("a regular file of at most {LARGEST} bytes")));
     }
+    let file = std::fs::File::open(path).map_err(unreadable)?;
     unpacked(Box::new(std::io::BufReader::new(file))).map_err(unreadable)
 }
 

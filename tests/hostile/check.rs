@@ -25,25 +25,29 @@ pub fn check(row: &Row, outcome: &Outcome, place: &Path) -> Result<(), String> {
         return refuse("a panic".into());
     }
     if code == 0 {
-        // Help explains what `inf` means.
-        if row.sink == Sink::Pipe && !row.arguments.iter().any(|word| word == "--help") {
+        // Help and the list of claims explain what `inf` means.
+        if row.sink == Sink::Pipe && !row.arguments.iter().any(|word| word == "--help" || word == "--list") {
             numbers(&output)?;
         }
     } else {
         line(row, &error, code).or_else(refuse)?;
     }
-    if row.sink == Sink::Broken && !error.trim().is_empty() && code == 0 {
+    let noise = error.lines().any(|line| !is_remark(line));
+    if row.sink == Sink::Broken && noise && code == 0 {
         return refuse("noise about a reader that has gone".into());
     }
     makers::unchanged(place).or_else(refuse)?;
     left_behind(place, code).or_else(refuse)
 }
 
+/// What a command says of its inputs and of its progress.
+fn is_remark(line: &str) -> bool {
+    ["data: ", "note: ", "run: ", "model_"].iter().any(|start| line.starts_with(start))
+}
+
 /// One printable line of at most 300 characters that starts with the program's name and says what is wrong.
 fn line(row: &Row, error: &str, code: i32) -> Result<(), String> {
-    // What a command says about its inputs before it refuses another one.
-    let remark = |line: &&str| ["data: ", "note: ", "run: "].iter().any(|start| line.starts_with(start));
-    let lines: Vec<&str> = error.lines().filter(|line| !remark(line)).collect();
+    let lines: Vec<&str> = error.lines().filter(|line| !is_remark(line)).collect();
     let [line] = lines.as_slice() else { return Err(format!("{} lines", lines.len())) };
     if !line.starts_with(&format!("{}: ", row.program)) {
         return Err("the line does not start with the program's name".into());

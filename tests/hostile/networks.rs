@@ -64,7 +64,7 @@ const CHANGED: [(&str, Change); 44] = [
         let part = c.tensors["potential.fc.3.bias"].clone();
         c.tensors.insert("potential.fc.4.bias".to_owned(), part);
     }),
-    ("transposed", |c| c.tensors.get_mut("potential.fc.1.weight").unwrap().shape.reverse()),
+    ("transposed", |c| c.tensors.get_mut("potential.fc.0.weight").unwrap().shape.reverse()),
     ("flat", |c| {
         let part = c.tensors.get_mut("potential.fc.1.weight").unwrap();
         part.shape = vec![part.shape.iter().product()];

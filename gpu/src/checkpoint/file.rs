@@ -78,16 +78,23 @@ fn part_of(name: &str, tensor: &Tensor) -> Result<Part<'static>, String> {
 
 /// The bytes of a regular file of at most [`LARGEST_FILE`] bytes.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, CheckpointError> {
-    let failed = |reason: String| CheckpointError::File { path: path.to_owned(), reason };
+    let failed = |reason: String| CheckpointError::File {
+        path: path.to_owned(),
+        reason: format!("{reason} (allowed: a regular file of at most {LARGEST_FILE} bytes)"),
+    };
     let io = |error: std::io::Error| failed(format!("cannot be read: {error}"));
-    let file = std::fs::File::open(path).map_err(io)?;
-    let length = file.metadata().map_err(io)?;
+    // Before it is opened: a named pipe without a writer would be waited for.
+    let length = std::fs::metadata(path).map_err(io)?;
+    if length.is_dir() {
+        return Err(failed("cannot be read: a folder".to_owned()));
+    }
     if !length.is_file() {
         return Err(failed("cannot be read: not a regular file".to_owned()));
     }
     if length.len() > LARGEST_FILE {
-        return Err(failed(format!("has {} bytes, more than the {LARGEST_FILE} allowed", length.len())));
+        return Err(failed(format!("{} bytes", length.len())));
     }
+    let file = std::fs::File::open(path).map_err(io)?;
     let mut bytes = Vec::with_capacity(length.len() as usize);
     file.take(LARGEST_FILE).read_to_end(&mut bytes).map_err(io)?;
     Ok(bytes)
@@ -97,7 +104,7 @@ pub(super) fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Container<'a>, C
     Container::parse(bytes).map_err(|source| match source.field.as_str() {
         "checkpoint" => CheckpointError::File {
             path: path.to_owned(),
-            reason: format!("not a whole safetensors file: {}", source.value),
+            reason: format!("{} (allowed: a whole safetensors file)", source.value),
         },
         _ => CheckpointError::Content { path: path.to_owned(), source },
     })

@@ -65,6 +65,7 @@ struct TrainingState {
 
 /// Description of the networks, from which names and shapes of all tensors follow.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Architectures {
     potential: Architecture,
     discriminator: Architecture,

@@ -8,7 +8,6 @@ use proxflow_gpu::flow::finite_endpoint;
 use proxflow_gpu::indicators::{self, FlowIndicators};
 use proxflow_gpu::random::{Stream, StreamLabel};
 use proxflow_io::memory;
-use proxflow_io::output::Outputs;
 use proxflow_reference::checkpoint::MOST_STEPS;
 use serde_json::{Value, json};
 use tch::Kind;
@@ -40,7 +39,7 @@ const BATCHES: usize = 600;
 
 /// Evaluates and prints; `--json` writes the report.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    Outputs::new().json(arguments.on.json.as_deref()).check()?;
+    arguments.on.outputs().check()?;
     if let Some(steps) = arguments.steps.iter().find(|steps| !(1..=MOST_STEPS).contains(*steps)) {
         return Err(Failure::bad_input(
             "steps",

@@ -6,6 +6,7 @@ use clap::Args;
 use proxflow::array;
 use proxflow::command::{COMMIT, Failure, write_json};
 use proxflow::libtorch::prepare_device;
+use proxflow::run_directory::RunDirectory;
 use proxflow_gpu::device::{DeviceChoice, device_name};
 use proxflow_gpu::random::{Stream, StreamLabel};
 use proxflow_io::memory;
@@ -33,6 +34,11 @@ pub struct OnRun {
 }
 
 impl OnRun {
+    /// Outputs, the run's own files kept from them.
+    pub fn outputs(&self) -> Outputs {
+        RunDirectory::keep_from(Outputs::new(), "--run", &self.run).json(self.json.as_deref())
+    }
+
     /// The run, with its networks on the chosen device.
     pub fn open(&self) -> Result<Run, Failure> {
         let device = prepare_device(self.device.unwrap_or(DeviceChoice::Auto), self.threads)?;
@@ -72,7 +78,7 @@ pub fn steps(given: Option<usize>, run: &Run) -> Result<usize, Failure> {
 
 /// Draws and writes.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    Outputs::new().output("--npy", Some(&arguments.npy)).json(arguments.on.json.as_deref()).check()?;
+    arguments.on.outputs().output("--npy", Some(&arguments.npy)).check()?;
     if arguments.count == 0 {
         return Err(Failure::bad_input("count", 0, ">= 1"));
     }

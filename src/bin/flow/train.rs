@@ -83,6 +83,7 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// Trains, and leaves everything in the run directory.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let configuration = resolve(arguments)?;
+    RunDirectory::check_json(arguments.json.as_deref(), arguments.out.as_deref())?;
     let _ = ctrlc::set_handler(|| {
         // The second signal does not wait for the end of the step; the last checkpoint is whole.
         if INTERRUPTED.swap(true, Ordering::SeqCst) {

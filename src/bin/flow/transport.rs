@@ -11,7 +11,6 @@ use ndarray::{Array2, ArrayView2};
 use proxflow::array::{self, ArrayPath};
 use proxflow::command::{COMMIT, Failure, print_aside, write_json};
 use proxflow_gpu::random::{Stream, StreamLabel};
-use proxflow_io::output::Outputs;
 use serde_json::json;
 
 use crate::configuration::ModelChoice;
@@ -46,10 +45,11 @@ const CELL_DRAWS: usize = 50_000;
 /// Moves and writes.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let input = ArrayPath::from(arguments.points.as_str());
-    Outputs::new()
+    arguments
+        .on
+        .outputs()
         .input("--points", Some(&input.file))
         .output("--npy", Some(&arguments.npy))
-        .json(arguments.on.json.as_deref())
         .check()?;
     let points = array::read_points(&input)?;
     let run = arguments.on.open()?;

@@ -160,6 +160,7 @@ fn schedule(text: &str) -> Result<Schedule, String> {
 
 /// Defaults, then `--config` (or the run's own `config.toml` with `--resume`), then the command line.
 pub fn resolve_configuration(arguments: &Arguments) -> Result<RunConfiguration, Failure> {
+    arguments.data.check()?;
     let own: Option<RunConfiguration> = match arguments.out.as_deref().filter(|_| arguments.resume) {
         Some(folder) => {
             RunDirectory::require_run(folder)?;

@@ -10,6 +10,7 @@ use proxflow_gpu::device::{DeviceChoice, device_name, keep_freed_memory};
 use proxflow_gpu::flow;
 use proxflow_gpu::indicators::{self, Estimate, FlowIndicators};
 use proxflow_gpu::random::{Stream, StreamLabel, place};
+use proxflow_io::output::Outputs;
 use proxflow_reference::ProximalParameters;
 use proxflow_reference::checkpoint::MOST_STEPS;
 use serde_json::{Map, Value, json};
@@ -62,6 +63,8 @@ enum Precision {
 
 /// Evaluates and prints; `--json` writes the report.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    let outputs = Outputs::new().input("--checkpoint", Some(&arguments.checkpoint));
+    outputs.json(arguments.common.json.as_deref()).check()?;
     check(&arguments)?;
     let device =
         prepare_device(arguments.common.device.unwrap_or(DeviceChoice::Auto), arguments.common.threads)?;
@@ -169,6 +172,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 fn check(arguments: &Arguments) -> Result<(), Failure> {
+    arguments.data.check()?;
     if let Some(steps) = arguments.steps.iter().find(|steps| !(1..=MOST_STEPS).contains(steps)) {
         return Err(Failure::bad_input(
             "steps",

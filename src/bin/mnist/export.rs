@@ -9,6 +9,7 @@ use proxflow_gpu::device::{DeviceChoice, keep_freed_memory};
 use proxflow_gpu::flow;
 use proxflow_gpu::indicators::{self, Estimate, FlowIndicators};
 use proxflow_gpu::random::{Stream, StreamLabel, place};
+use proxflow_io::output::Outputs;
 use serde_json::json;
 use tch::Kind;
 
@@ -49,6 +50,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         return Err(Failure::bad_input("samples", arguments.samples, ">= 2"));
     }
     memory::require("samples", arguments.samples, memory::SAMPLE)?;
+    let outputs = Outputs::new().input("--checkpoint", Some(&arguments.checkpoint));
+    outputs.json(arguments.common.json.as_deref()).check()?;
     let files = FILES.map(|name| arguments.hub.join(name));
     if let Some(path) = files.iter().find(|path| path.symlink_metadata().is_ok()) {
         return Err(Failure::bad_input(

@@ -32,6 +32,19 @@ pub struct DataArguments {
     pub data: Option<PathBuf>,
 }
 
+impl DataArguments {
+    /// A folder without a use is refused, not ignored.
+    pub fn check(&self) -> Result<(), Failure> {
+        match (&self.data, self.dataset.as_deref()) {
+            (Some(folder), Some("strokes")) => {
+                let value = format!("{} with --dataset strokes", folder.display());
+                Err(Failure::bad_input("--data", value, "with --dataset auto or mnist; strokes are built in"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Parses a divergence name; a clap value parser.
 pub fn divergence(text: &str) -> Result<DivergenceKind, String> {
     text.parse().map_err(|error: proxflow_reference::InvalidInput| error.to_string())

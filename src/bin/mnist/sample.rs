@@ -12,6 +12,7 @@ use proxflow_gpu::device::{DeviceChoice, device_name, keep_freed_memory};
 use proxflow_gpu::flow;
 use proxflow_gpu::indicators::to_host;
 use proxflow_gpu::random::{Stream, StreamLabel, place};
+use proxflow_io::output::Outputs;
 use proxflow_reference::checkpoint::MOST_STEPS;
 use serde_json::json;
 use tch::Kind;
@@ -56,6 +57,13 @@ const PICTURE: usize = 400;
 
 /// Generates images.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    Outputs::new()
+        .input("--checkpoint", Some(&arguments.checkpoint))
+        .output("--png", arguments.png.as_deref())
+        .output("--paths", arguments.paths.as_deref())
+        .output("--npy", arguments.npy.as_deref())
+        .json(arguments.common.json.as_deref())
+        .check()?;
     if arguments.count == 0 {
         return Err(Failure::bad_input("count", 0, ">= 1"));
     }
@@ -90,6 +98,12 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             Err(step) => return failed(&arguments, steps, step),
         }
     }
+    // The output that cannot be checked beforehand goes first: a full standard output leaves no files behind.
+    if let Some(target) = &arguments.common.json {
+        let report = json!({ "status": "done", "checkpoint": arguments.checkpoint, "count": arguments.count, "steps": steps,
+            "seed": arguments.seed, "png": arguments.png, "npy": arguments.npy, "device": device_name(device), "commit": COMMIT });
+        write_json(target, &report)?;
+    }
     if let Some(path) = &arguments.paths {
         write_paths(path, &arguments, &model, steps, device)?;
     }
@@ -103,14 +117,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         let caption = format!("{name}, N = {steps}, seed {}, commit {COMMIT}", arguments.seed);
         picture::write_grid(path, shown, columns, &caption)?;
     }
-    match &arguments.common.json {
-        Some(target) => write_json(
-            target,
-            &json!({ "status": "done", "checkpoint": arguments.checkpoint, "count": arguments.count, "steps": steps, "seed": arguments.seed,
-                "png": arguments.png, "npy": arguments.npy, "device": device_name(device), "commit": COMMIT }),
-        ),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// A flow that is not finite writes nothing but its status.

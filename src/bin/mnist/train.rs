@@ -62,6 +62,7 @@ pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// Trains, and leaves everything in the run directory.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut configuration = resolve_configuration(&arguments)?;
+    RunDirectory::check_json(arguments.common.json.as_deref(), arguments.out.as_deref())?;
     let choice: DeviceChoice = configuration.device.parse()?;
     let device = options::prepare_device(choice, configuration.threads)?;
     device::keep_freed_memory();

@@ -90,9 +90,10 @@ fn starting_points(
     if arguments.samples == 0 {
         return Err(Failure::bad_input("--samples", 0, ">= 1"));
     }
-    let described = format!("{} samples of dimension {dimension}", arguments.samples);
     // Positions at every time of the longest simulation, with gradients and their copies.
     let longest = arguments.steps.iter().copied().max().unwrap_or(0) as u64 + 1;
+    let described =
+        format!("{} samples of dimension {dimension} at up to {} steps", arguments.samples, longest - 1);
     let numbers =
         (arguments.samples as u64).checked_mul(dimension as u64).and_then(|size| size.checked_mul(longest));
     memory::require(

@@ -33,6 +33,7 @@ fn every_hostile_row_ends_as_the_data_says() {
         &rows,
         &[("certify", env!("CARGO_BIN_EXE_certify")), ("torus", env!("CARGO_BIN_EXE_torus"))],
         6,
+        &|_| {},
     );
 }
 
@@ -41,7 +42,7 @@ fn the_check_notices_a_wrong_exit_a_missing_word_and_a_changed_input() {
     let row = |text: &str| single("control", text).remove(0);
     let fails = |row: Row| {
         let programs = [("certify", env!("CARGO_BIN_EXE_certify")), ("sh", "/bin/sh")];
-        std::panic::catch_unwind(|| hostile::run::run(&[row], &programs, 6)).is_err()
+        std::panic::catch_unwind(|| hostile::run::run(&[row], &programs, 6, &|_| {})).is_err()
     };
     assert!(fails(row("certify --version\t2\t")));
     assert!(fails(row("certify nonsense\t2\tother word")));

@@ -92,7 +92,6 @@ pub fn run(arguments: &SolveArguments) -> Result<(), Failure> {
     limits::check(arguments, &grid)?;
     memory::require("grid", "the fields of a solve", (grid.node_count() as u64).checked_mul(8 * FIELDS))?;
     let parameters = ProximalParameters::new(arguments.lipschitz, arguments.lambda, arguments.horizon)?;
-    check_outputs(arguments)?;
     let problem = TorusProblem::new(
         grid,
         &density("source", &arguments.source, &grid)?,
@@ -100,6 +99,8 @@ pub fn run(arguments: &SolveArguments) -> Result<(), Failure> {
         parameters,
         arguments.f,
     )?;
+    // After the inputs are read: a refusal leaves no folder behind.
+    check_outputs(arguments)?;
     let (solution, residuals) = solve(arguments, &problem)?;
     let tolerance = asked(arguments);
     // Rounding may leave a gap on values near zero: the tolerance is relative to 1 + |value| there.
@@ -216,7 +217,8 @@ fn check_outputs(arguments: &SolveArguments) -> Result<(), Failure> {
         .json(arguments.json.as_deref())
         .output("--potential", arguments.potential.as_deref())
         .output("--density", arguments.density.as_deref());
-    let Some(folder) = &arguments.out else { return outputs.check() };
+    outputs.check()?;
+    let Some(folder) = &arguments.out else { return Ok(()) };
     fs::create_dir_all(folder).map_err(|error| {
         Failure::bad_input("--out", format!("{} ({error})", folder.display()), "a folder that can be created")
     })?;
