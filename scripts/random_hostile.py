@@ -30,6 +30,7 @@ TASKS = {
 NUMBERS = ["0", "-0", "1", "2", "-1", "0.5", "1e-300", "5e-324", "1e300", "1.7976931348623157e308", "1e308", "nan", "inf", "-inf", "1e-15", "1e15",
            "3", "7", "8", "64", "1000000000000", "18446744073709551615", "18446744073709551616", "1e-17", "1e17", "1.0000000000000002", "", "abc", "1e",
            "0x10", "1_000", "+5", "5,40", "40,5", "5,5", "5,", "1e-160", "1e160"]
+PLAUSIBLE = ["1", "2", "0.5", "1e-3", "1e3", "1e-8", "1e8", "1e-12", "4", "kl", "js", "chi2", "alpha:3", "priced"]
 NAMES = ["kl", "reverse-kl", "chi2", "js", "hellinger", "alpha:0.5", "alpha:1", "alpha:0", "alpha:-1", "alpha:nan", "alpha:1e-320", "alpha:1e-15", "alpha:2",
          "alpha:1.0000000000000002", "alpha:1e308", "alpha:300", "alpha:", "static", "dual", "pde", "forbidden", "priced", "uniform", "gaussian", "w1w2",
          "none", "linear:3", "cosine:0", "ci", "normal", "uniform:0,1", "uniform:1,0", "uniform:nan,1", "cpu", "cuda:9", "strokes", "mnist", "auto", "\u00e9\u4e2d",
@@ -101,6 +102,8 @@ def value(generator, name, kind, files):
         if outward:
             return generator.choice(["out1", "out2", "-", "absent/x", "/dev/full", "/dev/null", "in/folder", "in/dangling", "out.html", "out.npy", "INPUT"])
         return generator.choice([f"in/{generator.choice(files)}"] * 12 + ["absent", "in/folder", "in/zero", "/dev/null", generator.choice(NAMES)])
+    if generator.random() < 0.4:
+        return generator.choice(PLAUSIBLE)
     return generator.choice([*NUMBERS, *NAMES] if generator.random() < 0.3 else (NUMBERS if generator.random() < 0.6 else NAMES))
 
 
@@ -114,7 +117,8 @@ SMALL = {"train": ["--dataset", "strokes", "--train-size", "8", "--batch", "2", 
 
 
 def command_line(generator, program, task, known, files):
-    chosen = [(name, kind) for name, kind in known if name in REQUIRED.get(task, []) or generator.random() < 2.5 / max(4, len(known))]
+    share = generator.choice([0.3, 1.0, 2.5])
+    chosen = [(name, kind) for name, kind in known if name in REQUIRED.get(task, []) or generator.random() < share / max(4, len(known))]
     words = [program, *([task] if task else [])]
     names = {name for name, _ in chosen}
     small = SMALL.get(task, [])
@@ -154,11 +158,12 @@ def judge(words, ran, place):
             return f"does not say what is allowed: {lines[0]}"
     if ran.returncode == 2:
         left = [path.name for path in place.iterdir() if path.name != "in"]
-        if left:
+        # A device that turns out to be full takes none of the other outputs with it.
+        if left and "/dev/full" not in words:
             return f"a refusal leaves {left}: {lines}"
     if any(path.name.startswith(".tmp") for path in place.rglob("*")):
         return "a temporary file stays"
-    if ran.returncode == 0 and "--help" not in words:
+    if ran.returncode == 0 and not {"--help", "--list"} & set(words):
         if re.search(r"(?<![\w.-])-?(nan|inf|infinity)(?![\w:.])", output, flags=re.I):
             return f"prints NaN or infinity: {output[:400]}"
         try:

@@ -83,13 +83,16 @@ pub fn mended(bytes: &[u8], iteration: u64, names: &[&str]) -> Option<Mended> {
     }
     let (mut mended, mut last) = (Mended { kept: header + "\n", cut: 0, beyond: 0 }, None);
     for line in lines {
-        match cells(line).filter(|values| line.ends_with('\n') && values.len() == names.len()) {
+        // A line without its end was cut, and one with more after the last number than that is none that was written here.
+        let row = line.strip_suffix('\n').map(|row| row.strip_suffix('\r').unwrap_or(row));
+        match row.and_then(cells).filter(|values| values.len() == names.len()) {
             Some(values) if values[0] > iteration as f64 || Some(values[0]) <= last => mended.beyond += 1,
             // A row without an iteration has no place.
             Some(values) if values[0].is_nan() => mended.cut += 1,
             Some(values) => {
                 last = Some(values[0]);
-                mended.kept += line;
+                mended.kept += row.unwrap_or_default();
+                mended.kept.push('\n');
             }
             None => mended.cut += 1,
         }
@@ -99,7 +102,7 @@ pub fn mended(bytes: &[u8], iteration: u64, names: &[&str]) -> Option<Mended> {
 
 /// The numbers of a row, when all its cells are numbers.
 fn cells(line: &str) -> Option<Vec<f64>> {
-    line.trim_end().split(',').map(|cell| cell.parse().ok()).collect()
+    line.split(',').map(|cell| cell.parse().ok()).collect()
 }
 
 #[cfg(test)]
@@ -141,6 +144,12 @@ mod tests {
             let rows: Vec<_> = text.lines().skip(1).map(|line| cells(line).unwrap()).collect();
             assert!(rows.iter().all(|row| row.len() == 2) && rows.len() <= 4, "{end}: {text}");
         }
+    }
+
+    #[test]
+    fn returns_within_a_row_damage_it_and_one_at_its_end_does_not() {
+        let found = mended(b"iteration,loss\r\n0,0.5\r\n20,0.4\x0c\r\r\n40,0.3\n", 60, &NAMES).unwrap();
+        assert_eq!((found.kept.as_str(), found.cut), ("iteration,loss\n0,0.5\n40,0.3\n", 1));
     }
 
     #[test]

@@ -126,8 +126,10 @@ impl<'a> Forest<'a> {
         let (tree_i, tree_j) = (self.tree_of[i], self.tree_of[target as usize]);
         if tree_i == tree_j {
             let (leaving, mass) = self.push_round_cycle(source, target, true, f64::INFINITY);
-            let leaving = leaving.expect("every cycle has an arc that loses mass");
-            self.exchange(law, leaving, source, target, cost, mass);
+            // Some arc of every cycle loses mass, unless overflow has made the flows no numbers: the certificate will say so.
+            if let Some(leaving) = leaving {
+                self.exchange(law, leaving, source, target, cost, mass);
+            }
             return;
         }
         if tree_j == NONE {
@@ -286,6 +288,9 @@ impl<'a> Forest<'a> {
                 }
                 (v, loses) = (self.links.parent(v), !loses);
             }
+        }
+        if mass == f64::INFINITY {
+            return (None, mass);
         }
         for start in [source, target] {
             let (mut v, mut loses) = (start, gains);

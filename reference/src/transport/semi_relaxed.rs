@@ -31,6 +31,9 @@ use crate::specification::{DivergenceKind, InvalidInput};
 /// Masses are known to eps of themselves, so that divergences are known to a multiple of its square where they vanish.
 const ROUNDED_MASSES: f64 = 64.0 * f64::EPSILON;
 
+/// The largest rounding of plain sums, relative to `1 + |value|`, that is taken for granted.
+const PLAIN: f64 = 1e-9;
+
 /// Solution and certificate of semi-relaxed transport.
 pub type SemiRelaxedTransport = Certified<SemiRelaxedPlan>;
 
@@ -223,7 +226,17 @@ impl<'a> Problem<'a> {
         }
         let dual = certificate::dual_value_watched(cost, p, q, generator, &potential, watch)?;
         let mut bounds = Bounds { lower: dual.lower, upper: primal.transport + primal.divergence };
-        if options.rigorous {
+        let scale = ROUNDED_MASSES
+            + primal.scale
+            + certificate::largest_charged(&dual.source_potential, p)
+            + certificate::largest_charged(&potential, q);
+        let rounding = certificate::rounding_of_sums(cost, primal.transport_scale, scale, p.len() + q.len());
+        // Where plain sums cannot vouch for the asked accuracy, as beside potentials of 1e30, wider arithmetic does.
+        let most = PLAIN.max(options.tolerance) * (1.0 + bounds.upper.abs());
+        let finite = bounds.is_finite() && rounding.is_finite();
+        let wide =
+            options.rigorous || (finite && rounding > most && rigorous::check(generator.kind()).is_ok());
+        if wide {
             let nu = generalised_cumulant(generator, &potential, q).shift;
             let data = rigorous::Data { cost, p: given[0], q: given[1] };
             bounds = rigorous::semi_relaxed(&data, generator, &plan, &potential, nu, watch)?;
@@ -233,12 +246,7 @@ impl<'a> Problem<'a> {
             _ if bounds.gap() <= options.tolerance * (1.0 + bounds.upper.abs()) => Termination::Converged,
             _ => Termination::Stalled,
         };
-        let scale = ROUNDED_MASSES
-            + primal.scale
-            + certificate::largest_charged(&dual.source_potential, p)
-            + certificate::largest_charged(&potential, q);
-        let rounding = certificate::rounding_of_sums(cost, primal.transport_scale, scale, p.len() + q.len());
-        let rounding = if options.rigorous { 0.0 } else { rounding };
+        let rounding = if wide { 0.0 } else { rounding.min(most) };
         let (bounds, termination) = gated(bounds, rounding, sign, termination);
         let unless_failed = |value: f64| if bounds.is_finite() { value } else { f64::NAN };
         let solution = SemiRelaxedPlan {

@@ -29,10 +29,10 @@ pub struct Arguments {
     #[arg(long, value_delimiter = ',')]
     pub only: Vec<String>,
     /// Print the claims and stop.
-    #[arg(long)]
+    #[arg(long, exclusive = true)]
     pub list: bool,
     /// Write the table of claims (docs/claims.md) here and stop.
-    #[arg(long)]
+    #[arg(long, exclusive = true)]
     pub document: Option<PathBuf>,
     /// A checkpoint (safetensors) to examine.
     #[arg(long, conflicts_with = "trajectories")]

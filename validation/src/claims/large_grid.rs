@@ -35,6 +35,12 @@ pub(super) const CLAIM: Claim = Claim {
             basis: Basis::Exact("a feasible plan; the static solver is certified to 1e-11"),
         },
         Quantity {
+            name: "slope",
+            what: "the steepest of all pairs of nodes, |phi_i - phi_j| / (L |x_i - x_j|) - 1, of the potential that attains the lower bound",
+            bound: Bound::AtMost(1e-10),
+            basis: Basis::Rounding("differences of potentials of size one over distances from 1/64"),
+        },
+        Quantity {
             name: "mass",
             what: "|sum rho_T - 1| + |sum eta - 1|",
             bound: Bound::AtMost(1e-11),
@@ -57,7 +63,7 @@ pub(super) const CLAIM: Claim = Claim {
         Removal {
             name: "Lipschitz cap",
             what: "the solver is given 100 L",
-            breaks: &["lower bound"],
+            breaks: &["lower bound", "slope"],
         },
         Removal { name: "value of lambda", what: "the solver is given half of it", breaks: &["upper bound"] },
         Removal {
@@ -112,6 +118,19 @@ fn solve(problem: &TorusProblem, mechanism: Mechanism) -> Result<TorusSolution, 
     solve_dual(problem, &options)
 }
 
+/// `max_{i != j} |phi_i - phi_j| / |x_i - x_j|` over the nodes, with geodesic distances.
+fn steepest(grid: &TorusGrid, potential: &ArrayD<f64>) -> f64 {
+    let nodes: Vec<([f64; 3], f64)> =
+        (0..grid.node_count()).map(|i| grid.position(i)).zip(potential.iter().copied()).collect();
+    let mut slope = 0.0_f64;
+    for (i, (x, phi)) in nodes.iter().enumerate() {
+        for (y, psi) in &nodes[..i] {
+            slope = slope.max((phi - psi).abs() / grid.squared_distance(*x, *y).sqrt());
+        }
+    }
+    slope
+}
+
 fn measure(setting: &Setting, mechanism: Mechanism) -> Result<Measured, CheckError> {
     let mut generator = setting.stream("large_grid");
     let mut measured = Measured::new();
@@ -143,6 +162,7 @@ fn measure(setting: &Setting, mechanism: Mechanism) -> Result<Measured, CheckErr
                 measured
                     .record_case("lower bound", &case, large.lower - exact.upper)
                     .record_case("upper bound", &case, exact.lower - large.upper - excess)
+                    .record_case("slope", &case, steepest(&grid, &large.terminal_potential) / lipschitz - 1.0)
                     .record_case("mass", &case, large.mass_error());
             }
         }
