@@ -100,7 +100,7 @@ mod tests {
         };
         for (change, expected) in [
             ((|c| c.training.lambda = 1.0) as fn(&mut RunConfiguration), ["--lambda: 1.0", "0.05"]),
-            (|c| c.training.critic_adam.learning_rate = 1.0, ["--critic-adam.learning_rate: 1.0", "0.0001"]),
+            (|c| c.training.critic_adam.learning_rate = 1.0, ["--critic-adam.learning-rate: 1.0", "0.0001"]),
             (|c| c.training.seed = 9, ["--seed: 9", "allowed: 1,"]),
             (|c| c.train_size = 50, ["--train-size: 50", "6000"]),
             (|c| c.dataset = "strokes".to_owned(), ["--dataset: strokes", "mnist"]),
