@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Mutates the numerics by a list of operators, at places drawn at random, and counts what the fast tests notice.
 
-    python3 validation/sweep.py [--group NAME ...] [--count N] [--seed S] [--out FILE.json] [--list]
+    python3 validation/sweep.py [--group NAME ...] [--count N] [--seed S] [--skip K] [--out FILE.json] [--list]
 
 Where mutations.py breaks named mechanisms and names the claim that must notice, this sweep asks how much of the code the unit
 tests of a module decide at all. A group is a set of files with its test commands, the quickest first. Every place where an operator applies, outside
@@ -181,6 +181,7 @@ def main():
     parser.add_argument("--group", nargs="*", default=list(GROUPS), choices=list(GROUPS))
     parser.add_argument("--count", type=int, default=10, help="mutants drawn from each group")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--skip", type=int, default=0, help="drawn mutants to pass over, to go on with a draw that was interrupted")
     parser.add_argument("--out", default="sweep.json")
     parser.add_argument("--list", action="store_true", help="print how many mutants there are and stop")
     arguments = parser.parse_args()
@@ -200,7 +201,7 @@ def main():
         if verdict != "survived":
             sys.exit(f"{group}: the tests fail before any mutation: {verdict} {names}")
         print(f"{group}: {len(every)} mutants, {len(drawn)} drawn; unmutated tests pass in {took:.0f} s", flush=True)
-        for file, number, column, name, after in drawn:
+        for file, number, column, name, after in drawn[arguments.skip :]:
             path = COPY / file
             original = path.read_text()
             lines = original.split("\n")

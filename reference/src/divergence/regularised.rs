@@ -160,3 +160,33 @@ impl GroundCost for WithStaying {
         self.inner.enclosure()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn staying_costs_nothing_and_rows_are_the_entries() {
+        let (x, z) = (array![[0.0], [2.0]], array![[1.0], [5.0], [-3.0]]);
+        let distances = array![[1.0, 5.0, 3.0, 0.0], [1.0, 3.0, 5.0, 0.0]];
+        for bytes in [0, usize::MAX] {
+            let inner =
+                PointCost::new(PointwiseCost::Distance, x.view(), z.view()).unwrap().within_memory(bytes);
+            let staying = WithStaying { inner };
+            assert_eq!((staying.sources(), staying.targets()), (2, 4));
+            for (i, expected) in distances.outer_iter().enumerate() {
+                let (mut row, mut tail) = ([f64::NAN; 4], [f64::NAN; 2]);
+                staying.fill_row(i, &mut row);
+                staying.fill_range(i, 2, &mut tail);
+                let entries: Vec<f64> = (0..4).map(|j| staying.entry(i, j)).collect();
+                assert_eq!(expected.to_vec(), entries);
+                assert_eq!(entries, row);
+                assert_eq!(entries[2..], tail);
+            }
+        }
+    }
+}

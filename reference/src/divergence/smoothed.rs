@@ -289,6 +289,30 @@ mod tests {
     }
 
     #[test]
+    fn the_periodic_kernel_is_the_sum_over_all_images() {
+        // An interval that starts away from zero; bandwidths from half a cell to three periods.
+        let (low, high) = (-1.5, 1.0);
+        let grid = UniformGrid::new(1, 20, low, high, Boundary::Periodic).unwrap();
+        let atoms = array![[-1.3], [0.7]];
+        for bandwidth in [0.07, 0.4, 2.5, 7.5] {
+            let masses =
+                GridMeasure::smoothed(grid, atoms.view(), Some(&[0.25, 0.75]), bandwidth).unwrap().masses();
+            let density = |x: f64| -> f64 {
+                let kernel = |r: f64| (-0.5 * (r / bandwidth).powi(2)).exp();
+                let images =
+                    |a: f64| (-60..=60).map(|k| kernel(x - a + f64::from(k) * (high - low))).sum::<f64>();
+                0.25 * images(-1.3) + 0.75 * images(0.7)
+            };
+            let naive: Vec<f64> = grid.centres().iter().map(|x| density(*x)).collect();
+            let total: f64 = naive.iter().sum();
+            for (mass, naive) in masses.iter().zip(&naive) {
+                // Images beyond eight bandwidths weigh e^-32 of the peak.
+                assert!((mass - naive / total).abs() < 1e-13, "{bandwidth}: {mass} {}", naive / total);
+            }
+        }
+    }
+
+    #[test]
     fn grids_and_bandwidths_out_of_range_are_refused() {
         assert!(UniformGrid::new(3, 4, 0.0, 1.0, Boundary::Periodic).is_err());
         assert!(UniformGrid::new(1, 0, 0.0, 1.0, Boundary::Periodic).is_err());

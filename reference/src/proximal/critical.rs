@@ -100,7 +100,7 @@ pub fn critical_lipschitz(
         }
     }
     let known = if unconstrained.bounds().is_finite() { Bounds { lower, upper } } else { Bounds::UNKNOWN };
-    let (bounds, termination) = gated(known, 1e-6 * upper.abs(), Sign::NonNegative, termination);
+    let (bounds, termination) = gated(known, 1e-6 * upper, Sign::NonNegative, termination);
     Ok(Certified {
         lower: bounds.lower,
         upper: bounds.upper,
@@ -170,5 +170,39 @@ impl Search<'_> {
         let count = self.source.len();
         let rows = (0..count).into_par_iter().filter(|&i| p[i] > 0.0);
         Ok(rows.map_init(|| vec![0.0; psi.len()], row).reduce(|| 0.0, f64::max))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use ndarray::array;
+
+    use super::*;
+
+    /// One move of length `r`: at `L` the plan alone saves `(lambda/2T)(r - LT/lambda)^2`, which exceeds what is known up to
+    /// `bar` for `L < (lambda/T)(r - sqrt(2T bar/lambda))`.
+    #[test]
+    fn the_plan_tells_apart_what_its_longest_move_saves() {
+        let (lambda, horizon, r) = (0.5, 2.0, 3.0);
+        let (source, data) =
+            (Measure::uniform(array![[0.0, 0.0]]).unwrap(), Measure::uniform(array![[r, 0.0]]).unwrap());
+        let parameters = ProximalParameters::new(10.0, lambda, horizon).unwrap();
+        let kind = DivergenceKind::KullbackLeibler;
+        let solved = combined_proximal(&source, &data, kind, parameters, &Options::new()).unwrap();
+        let value = lambda * r * r / (2.0 * horizon);
+        for gap in [0.0, 1e-9, 1e-3, 0.5] {
+            let known = Bounds { lower: value - gap, upper: value };
+            let search = Search { source: &source, data: &data, lambda, horizon, value: known };
+            let bar = known.gap() + ROUNDING * (1.0 + value);
+            let expected = lambda / horizon * (r - (2.0 * horizon * bar / lambda).sqrt());
+            let found = search.told_apart_by_plan(&solved);
+            assert!((found - expected).abs() < 1e-11, "{gap}: {found} {expected}");
+        }
+        // A gap above all that the plan can save tells nothing.
+        let known = Bounds { lower: 0.0, upper: 2.0 * value };
+        let search = Search { source: &source, data: &data, lambda, horizon, value: known };
+        assert!(search.told_apart_by_plan(&solved) < 1e-15);
     }
 }

@@ -193,6 +193,29 @@ fn the_perspective_prices_singular_mass_at_the_recession_slope() {
     }
 }
 
+proptest! {
+    /// What stands in where the ratio overflows is the perspective itself, at ratios where both can be computed.
+    #[test]
+    fn the_far_perspective_is_the_perspective(log_m in -5.0..5.0f64, log_ratio in 0.5..9.0f64) {
+        let (m, ratio) = (log_m.exp(), log_ratio.exp());
+        let q = m / ratio;
+        let orders = [1e-6, 0.01, 1.0 / 64.0, 0.3, 1.0 - 1e-9, 1.0 + 1e-5, 1.5, 3.0].map(DivergenceKind::Alpha);
+        for kind in KINDS.into_iter().chain(orders) {
+            let generator = Generator::new(kind).unwrap();
+            let (far, near) = (generator.family.far_perspective(m, q), q * generator.value(ratio));
+            // A family without an own form has its limit m f'(inf), the only one that is reached where the ratio overflows.
+            let limit = matches!(kind, DivergenceKind::JensenShannon | DivergenceKind::SquaredHellinger);
+            let scale = near.abs() + m * ratio.ln().abs();
+            if limit {
+                let tail = (generator.recession_slope() - generator.value(1e200) / 1e200).abs();
+                prop_assert!(far == m * generator.recession_slope() && tail < 1e-12, "{kind}");
+            } else {
+                prop_assert!((far - near).abs() <= 1e-11 * scale, "{kind} m={m} q={q}: {far} {near}");
+            }
+        }
+    }
+}
+
 #[test]
 fn orders_outside_the_range_are_refused() {
     for order in [1.0, 0.0, -1.0, f64::NAN, f64::INFINITY] {

@@ -352,6 +352,46 @@ mod tests {
         assert!((fine.lower - coarse.lower).abs() < interpolation_loss(&level, 1));
     }
 
+    /// With `r` what the flux leaves over, `eta` takes the `c` that minimises `int c^2 + |grad^{-1}(r - c)|^2/l^2`, which is
+    /// `c - l^2 Laplacian c = r`, here by differences of neighbours.
+    #[test]
+    fn what_the_flux_leaves_over_is_split_by_the_screened_poisson_equation() {
+        let mut rng = ChaCha8Rng::seed_from_u64(17);
+        for (dimension, n) in [(1, 24), (2, 9)] {
+            let level = Level::of(&problem(dimension, n, (1.0, 1.0)));
+            let (grid, count) = (level.grid, level.grid.node_count());
+            assert!(!level.has_empty_target_nodes());
+            let tilted = vec![1.0 / count as f64; count];
+            // Small beside eta, so that nothing is cut off.
+            let mut change: Vec<f64> = tilted.iter().map(|eta| eta * rng.random_range(-0.1..0.1)).collect();
+            let mean = change.iter().sum::<f64>() / count as f64;
+            change.iter_mut().for_each(|change| *change -= mean);
+            let rho: Vec<f64> = tilted.iter().zip(&change).map(|(eta, change)| eta + change).collect();
+            let mut bounds = ContinuumBounds::new(&level);
+            for (index, spacings) in tuning::ABSORPTION.into_iter().enumerate() {
+                let point = bounds.joined(&level, (0.0, &rho), &tilted, &EdgeFlux::zero(grid), index);
+                let taken: Vec<f64> =
+                    point.intermediate.iter().zip(&tilted).map(|(eta, was)| eta - was).collect();
+                for node in 0..count {
+                    let around = crate::torus::lattice::neighbours::around(&grid, node);
+                    // h^2 times minus the Laplacian.
+                    let bending: f64 = around[..dimension]
+                        .iter()
+                        .map(|[behind, ahead]| 2.0 * taken[node] - taken[*behind] - taken[*ahead])
+                        .sum();
+                    let residual = if spacings.is_finite() {
+                        taken[node] + spacings * spacings * bending - change[node]
+                    } else {
+                        taken[node]
+                    };
+                    // Rounding of numbers of size 1/count, carried through differences weighted by spacings^2.
+                    let rounding = 1e-13 / count as f64 * (1.0 + 4.0 * spacings.min(32.0).powi(2));
+                    assert!(residual.abs() < rounding, "{dimension} {spacings}: {residual}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_potential_that_breaks_the_cap_claims_more_than_the_static_value_and_repair_takes_it_back() {
         for (dimension, n) in [(1, 64), (2, 20)] {
