@@ -220,6 +220,24 @@ fn without_a_price_for_singular_mass_the_bound_by_the_divergence_fails() {
     }
 }
 
+#[test]
+fn mass_too_far_away_stays_and_pays_the_recession_slope() {
+    // Half of P sits on the one atom of Q, half where the way costs more than f'(inf) - f'(1/2) for its first bit.
+    let (p, q) =
+        (Measure::new(array![[0.0], [50.0]], vec![0.5, 0.5]), Measure::new(array![[0.0]], vec![1.0]));
+    let generators = KINDS.map(|kind| Generator::new(kind).unwrap());
+    for generator in generators.iter().filter(|generator| generator.recession_slope().is_finite()) {
+        let (kind, slope) = (generator.kind(), generator.recession_slope());
+        let found = solve(&p, &q, kind, 1.0, &priced());
+        let expected = generator.value(0.5) + 0.5 * slope;
+        assert!((found.upper - expected).abs() < CERTIFIED && found.is_converged(), "{kind} {}", found.upper);
+        assert_eq!(found.stayed, [0.0, 0.5]);
+        // Where everything stays the potential is at its cap.
+        let rise = found.model_potential[1] - found.model_potential[0];
+        assert!((rise - (slope - generator.derivative(0.5))).abs() < CERTIFIED, "{kind} {rise}");
+    }
+}
+
 /// Two measures in the plane without symmetry.
 fn pair() -> (Measure, Measure) {
     (
