@@ -44,7 +44,7 @@ GROUPS = {
         ["reference/src/transport"],
         [
             [*REFERENCE, "--lib", "transport::"],
-            suites("balanced", "semi_relaxed", "gradients", "combined_proximal", "lipschitz_divergence", "numerics"),
+            suites("balanced", "semi_relaxed", "gradients", "combined_proximal", "lipschitz_divergence", "numerics", "rigorous"),
             [*REFERENCE, "--doc", "transport"],
         ],
         400,
@@ -53,14 +53,18 @@ GROUPS = {
         ["reference/src/divergence"],
         [
             [*REFERENCE, "--lib", "divergence::"],
-            suites("golden_divergence", "lipschitz_divergence", "variational_derivative", "blow_up", "gradients", "numerics"),
+            suites("golden_divergence", "lipschitz_divergence", "variational_derivative", "blow_up", "gradients", "numerics", "rigorous"),
             [*REFERENCE, "--doc", "divergence"],
         ],
         400,
     ),
     "proximal": (
         ["reference/src/proximal.rs", "reference/src/proximal"],
-        [suites("combined_proximal", "gradients", "numerics"), [*REFERENCE, "--doc", "proximal"]],
+        [
+            [*REFERENCE, "--lib", "proximal::"],
+            suites("combined_proximal", "gradients", "numerics", "rigorous"),
+            [*REFERENCE, "--doc", "proximal"],
+        ],
         400,
     ),
     "bounds": (["reference/src/torus/large_grid/bounds"], [[*REFERENCE, "--lib", "large_grid::"]], 400),
