@@ -105,7 +105,8 @@ fn lower_to_near_cones(grid: &TorusGrid, phi: &mut [f64], lipschitz: f64) {
 fn cone_offsets(grid: &TorusGrid) -> Vec<[isize; 3]> {
     let (ball, spheres) = tuning::cone_radii(grid.dimension);
     let half = grid.nodes_per_side as f64 / 2.0;
-    let reach = spheres.iter().copied().filter(|r| *r < half).fold(ball, f64::max) as isize;
+    let spheres: Vec<f64> = spheres.iter().copied().filter(|r| *r < half).collect();
+    let reach = spheres.iter().copied().fold(ball, f64::max) as isize;
     let sides = 2 * reach + 1;
     (0..sides.pow(grid.dimension as u32))
         .map(|code| {
@@ -117,7 +118,7 @@ fn cone_offsets(grid: &TorusGrid) -> Vec<[isize; 3]> {
         })
         .filter(|offset| {
             let radius = (offset.iter().map(|o| o * o).sum::<isize>() as f64).sqrt();
-            radius > 0.0 && (radius <= ball || spheres.iter().any(|r| (radius - r).abs() <= 0.5 && *r < half))
+            radius > 0.0 && (radius <= ball || spheres.iter().any(|r| (radius - r).abs() <= 0.5))
         })
         .collect()
 }
