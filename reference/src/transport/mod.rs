@@ -10,7 +10,6 @@ pub mod certificate;
 pub mod circle;
 pub mod cost;
 mod distance;
-mod forbidden;
 mod forest;
 mod law;
 pub mod line;

@@ -7,12 +7,13 @@
 
 use ndarray::Array2;
 
-use super::balanced::{BalancedTransport, Problem};
-use super::certificate::lower_transform;
-use super::cost::{DenseCost, GroundCost, row_of};
+use super::plan::BalancedTransport;
+use super::simplex::Problem;
 use crate::certificate::{Sign, Termination};
 use crate::observer::{Stopped, Watch};
 use crate::specification::InvalidInput;
+use crate::transport::certificate::lower_transform;
+use crate::transport::cost::{DenseCost, GroundCost, row_of};
 
 /// Mass on forbidden pairs that rounding of the marginals explains.
 const ROUNDING_MASS: f64 = 1e-12;
