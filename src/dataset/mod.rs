@@ -55,6 +55,17 @@ pub struct Dataset {
     pub test: Images,
 }
 
+impl Dataset {
+    /// The data as a caption calls them.
+    pub fn called(&self) -> &'static str {
+        match self.name {
+            "strokes" => "built-in strokes (not MNIST)",
+            "idx" => "images in the format of MNIST (not MNIST)",
+            name => name,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,5 @@
 //! `mnist train --model hopf-lax` and `exact`: prototypes, ascent of their heights, certificate, run directory.
 
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -19,13 +18,14 @@ use proxflow_gpu::random::{Stream, StreamLabel, place};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
-use crate::configuration::{Arguments, RunConfiguration};
+use crate::configuration::Arguments;
 use crate::convert::bad_checkpoint;
 use crate::critical::Critical;
+use crate::interrupt;
 use crate::measure;
 use crate::model::Model;
 use crate::resume;
-use crate::train::{INTERRUPTED, origin};
+use crate::run_configuration::RunConfiguration;
 
 /// Batches of 1000 fresh noise samples behind the final certificate, and behind each row of `metrics.csv`.
 const CERTIFICATE_BATCHES: usize = 100;
@@ -200,7 +200,7 @@ fn ascend(
     let due = |every: u64, iteration: u64| every > 0 && iteration.is_multiple_of(every);
     let mut body = || -> Result<&'static str, Failure> {
         while run.ascent.iteration < configuration.iterations {
-            if INTERRUPTED.load(Ordering::SeqCst) {
+            if interrupt::came() {
                 return Ok("interrupted");
             }
             directory.beat();
@@ -257,7 +257,7 @@ fn title(run: &AscentRun, configuration: &RunConfiguration, dataset: &Dataset) -
     format!(
         "{} on {}, {} prototypes, L = {:.4}, N = {}, seed {}, iteration {}, commit {COMMIT}",
         configuration.model.name(),
-        origin(dataset),
+        dataset.called(),
         run.ascent.prototypes(),
         training.lipschitz,
         training.steps,

@@ -1,4 +1,4 @@
-//! The configuration of a training run: options, configuration file, defaults.
+//! The configuration of a training run from defaults, configuration file and options.
 
 use std::path::PathBuf;
 
@@ -6,17 +6,14 @@ use clap::Args;
 use proxflow::command::Failure;
 use proxflow::run_configuration::read;
 use proxflow::run_directory::RunDirectory;
-use proxflow_gpu::configuration::Configuration;
-use proxflow_gpu::flow::SINGLE_PRECISION;
 use proxflow_gpu::objective::Case;
 use proxflow_gpu::schedule::Schedule;
-use proxflow_reference::checkpoint::MOST_STEPS;
 use proxflow_reference::{DivergenceKind, InvalidInput};
-use serde::{Deserialize, Serialize};
 
 use crate::model::{LipschitzChoice, Model, Preset};
 use crate::options::{self, Common, DataArguments};
-use crate::{memory, resume};
+use crate::resume;
+use crate::run_configuration::RunConfiguration;
 
 /// Options of `mnist train`.
 #[derive(Args, Clone)]
@@ -100,49 +97,6 @@ pub struct Arguments {
     stop_hj: Option<f64>,
 }
 
-/// Everything that decides a run; written resolved to `config.toml`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct RunConfiguration {
-    pub model: Model,
-    pub prototypes: usize,
-    /// L as a multiple of the critical constant, until it is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lipschitz_factor: Option<f64>,
-    pub iterations: u64,
-    pub train_size: usize,
-    pub dataset: String,
-    pub data: Option<PathBuf>,
-    pub device: String,
-    pub threads: Option<usize>,
-    pub log_every: u64,
-    pub sample_every: u64,
-    pub checkpoint_every: u64,
-    pub stop_hj: Option<f64>,
-    pub training: Configuration,
-}
-
-impl Default for RunConfiguration {
-    fn default() -> Self {
-        Self {
-            model: Model::Published,
-            prototypes: 500,
-            lipschitz_factor: None,
-            iterations: 5000,
-            train_size: 6000,
-            dataset: "auto".to_owned(),
-            data: None,
-            device: "auto".to_owned(),
-            threads: None,
-            log_every: 20,
-            sample_every: 500,
-            checkpoint_every: 50,
-            stop_hj: None,
-            training: Configuration::default(),
-        }
-    }
-}
-
 fn case(text: &str) -> Result<Case, String> {
     Case::ALL
         .into_iter()
@@ -173,7 +127,7 @@ pub fn resolve_configuration(arguments: &Arguments) -> Result<RunConfiguration, 
         (None, Some(own)) => own.clone(),
         (None, None) => {
             let preset = arguments.preset.map(Preset::model);
-            preset.or(arguments.model).unwrap_or(Preset::Theorem.model()).defaults()
+            RunConfiguration::of(preset.or(arguments.model).unwrap_or(Preset::Theorem.model()))
         }
     };
     let given = arguments.clone();
@@ -217,50 +171,12 @@ pub fn resolve_configuration(arguments: &Arguments) -> Result<RunConfiguration, 
     configuration.threads = given.common.threads.or(configuration.threads);
     configuration.stop_hj = given.stop_hj.or(configuration.stop_hj);
     require_used(arguments, configuration.model)?;
-    check(&configuration)?;
+    configuration.check()?;
     if let Some(own) = own {
         resume::require_same_run(&mut configuration, &own)?;
     }
     Ok(configuration)
 }
-
-/// Every range, before any work and any allocation.
-fn check(configuration: &RunConfiguration) -> Result<(), Failure> {
-    let training = &configuration.training;
-    training.validate()?;
-    if let Some(threshold) = configuration.stop_hj {
-        InvalidInput::require_positive("stop-hj", threshold)?;
-    }
-    let numbers = [
-        ("lipschitz", training.lipschitz),
-        ("penalty-weight", training.penalty_weight),
-        ("source", training.source[0].abs().max(*SINGLE_PRECISION.start())),
-        ("source", training.source[1].abs().max(*SINGLE_PRECISION.start())),
-    ];
-    for (field, value) in numbers {
-        if !SINGLE_PRECISION.contains(&value) {
-            let allowed = format!("{:e} to {:e}", SINGLE_PRECISION.start(), SINGLE_PRECISION.end());
-            return Err(Failure::bad_input(field, value, allowed));
-        }
-    }
-    for (field, value, most) in [
-        ("iterations", configuration.iterations, MOST_ITERATIONS),
-        ("steps", training.steps as u64, MOST_STEPS as u64),
-    ] {
-        if value > most {
-            return Err(Failure::bad_input(field, value, format!("at most {most}")));
-        }
-    }
-    if configuration.train_size == 0 {
-        return Err(Failure::bad_input("train-size", 0, ">= 1"));
-    }
-    memory::require("train-size", configuration.train_size, memory::IMAGE)?;
-    memory::require_batch(training)?;
-    check_model(configuration)
-}
-
-/// A run of this length ends in no lifetime.
-const MOST_ITERATIONS: u64 = 1_000_000_000;
 
 /// An option that the model has no use for is refused rather than passed over.
 fn require_used(given: &Arguments, model: Model) -> Result<(), Failure> {
@@ -284,35 +200,6 @@ fn require_used(given: &Arguments, model: Model) -> Result<(), Failure> {
             Err(Failure::bad_input(field, value, format!("with {allowed}")))
         }
     }
-}
-
-/// What the models need beyond ranges; before the first digit is read.
-fn check_model(configuration: &RunConfiguration) -> Result<(), Failure> {
-    let training = &configuration.training;
-    if let Some(factor) = configuration.lipschitz_factor {
-        InvalidInput::require_positive("lipschitz-factor", factor)?;
-    }
-    if !configuration.model.is_hopf_lax() {
-        return Ok(());
-    }
-    let most = configuration.train_size;
-    if configuration.model == Model::HopfLax && !(1..=most).contains(&configuration.prototypes) {
-        let allowed = format!("1..={most}, the training digits");
-        return Err(Failure::bad_input("prototypes", configuration.prototypes, allowed));
-    }
-    // The ascent of heights knows one problem.
-    if training.case != Case::W1W2 {
-        let allowed = "w1w2 with a Hopf-Lax model; --preset paper trains every case";
-        return Err(Failure::bad_input("case", training.case.name(), allowed));
-    }
-    if training.f != DivergenceKind::KullbackLeibler {
-        let allowed = "kl with a Hopf-Lax model; --preset paper trains every divergence";
-        return Err(Failure::bad_input("f", training.f, allowed));
-    }
-    if configuration.iterations == 0 {
-        return Err(Failure::bad_input("iterations", 0, ">= 1 with a Hopf-Lax model"));
-    }
-    Ok(())
 }
 
 fn set<T>(field: &mut T, given: Option<T>) {

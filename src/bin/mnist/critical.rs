@@ -10,8 +10,8 @@ use proxflow_reference::proximal::{CombinedProximal, combined_proximal};
 use proxflow_reference::{DivergenceKind, Measure, Options, ProximalParameters};
 use serde::Serialize;
 
-use crate::configuration::RunConfiguration;
 use crate::exact;
+use crate::run_configuration::RunConfiguration;
 
 /// Source samples and data points of the subsample.
 pub const SAMPLES: usize = 250;

@@ -17,6 +17,8 @@ mod exact;
 #[cfg(feature = "torch")]
 mod export;
 #[cfg(feature = "torch")]
+mod interrupt;
+#[cfg(feature = "torch")]
 mod measure;
 #[cfg(feature = "torch")]
 mod memory;
@@ -28,6 +30,8 @@ mod neighbours;
 mod options;
 #[cfg(feature = "torch")]
 mod resume;
+#[cfg(feature = "torch")]
+mod run_configuration;
 #[cfg(feature = "torch")]
 mod sample;
 #[cfg(feature = "torch")]

@@ -1,14 +1,9 @@
-//! Which flow is trained, and the set-up that goes with it.
+//! Which flow is trained.
 
 use clap::ValueEnum;
-use proxflow_gpu::adam::AdamSpecification;
-use proxflow_gpu::configuration::Configuration;
 use proxflow_gpu::objective::Case;
-use proxflow_gpu::schedule::Schedule;
 use proxflow_reference::InvalidInput;
 use serde::{Deserialize, Serialize};
-
-use crate::configuration::RunConfiguration;
 
 /// What the potential is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -96,35 +91,6 @@ impl Model {
     pub fn run_name(self, case: Case) -> &'static str {
         if self == Self::Published { case.name() } else { self.name() }
     }
-
-    /// The set-up that a model is trained with unless options say otherwise.
-    pub fn defaults(self) -> RunConfiguration {
-        let published = RunConfiguration::default();
-        let adam = |learning_rate| AdamSpecification { learning_rate, beta1: 0.5, beta2: 0.9 };
-        match self {
-            Self::Published => published,
-            Self::Smooth => RunConfiguration {
-                iterations: 3000,
-                lipschitz_factor: Some(1.2),
-                model: self,
-                training: Configuration {
-                    batch: 128,
-                    critic_adam: adam(2e-4),
-                    potential_adam: adam(5e-4),
-                    learning_rate_schedule: Schedule::Cosine { steps: 3000 },
-                    ..Configuration::default()
-                },
-                ..published
-            },
-            Self::HopfLax | Self::Exact => RunConfiguration {
-                iterations: 2000,
-                lipschitz_factor: Some(if self == Self::Exact { 1.2 } else { 0.45 }),
-                model: self,
-                training: Configuration { batch: 1000, ..Configuration::default() },
-                ..published
-            },
-        }
-    }
 }
 
 #[cfg(test)]
@@ -141,13 +107,5 @@ mod tests {
         for text in ["", "0", "-1", "nan", "inf", "critical:", "critical:0", "critical1", "Critical"] {
             assert!(read(text).unwrap_err().to_string().contains("lipschitz"), "{text}");
         }
-    }
-
-    #[test]
-    fn the_published_model_is_the_default_set_up_untouched() {
-        assert_eq!(Preset::Paper.model().defaults(), RunConfiguration::default());
-        let paper = RunConfiguration::default();
-        assert_eq!((paper.training.lipschitz, paper.training.penalty_weight), (1.0, 0.1));
-        assert_eq!((paper.iterations, paper.training.batch, paper.lipschitz_factor), (5000, 200, None));
     }
 }

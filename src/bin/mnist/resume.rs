@@ -7,8 +7,8 @@ use proxflow_gpu::configuration::Configuration;
 use serde::Serialize;
 use toml::Value;
 
-use crate::configuration::RunConfiguration;
 use crate::convert::bad_checkpoint;
+use crate::run_configuration::RunConfiguration;
 
 /// Refuses a training option, `train-size` or `dataset` that is not the run's own, naming it with both values. Lengths, intervals, device,
 /// threads and the place of the data may change; `--dataset auto` means the run's own.

@@ -1,7 +1,6 @@
 //! `mnist train`: the training run, from resolved configuration to run directory.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -18,12 +17,13 @@ use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
 use crate::ascent;
-use crate::configuration::{Arguments, RunConfiguration, resolve_configuration};
+use crate::configuration::{Arguments, resolve_configuration};
 use crate::convert::{bad_checkpoint, tensor_of};
 use crate::critical;
 use crate::measure::{self, Evaluation};
 use crate::model::Model;
-use crate::{options, resume};
+use crate::run_configuration::RunConfiguration;
+use crate::{interrupt, options, resume};
 
 /// Why a run ended.
 #[derive(Debug, Clone, Serialize)]
@@ -55,9 +55,6 @@ struct Report<'a> {
     peak_memory_mib: Option<f64>,
     indicators: Option<measure::Row>,
 }
-
-/// Set by Ctrl-C; the run then writes its checkpoint and report and ends.
-pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Trains, and leaves everything in the run directory.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -93,12 +90,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let options = (Kind::Float, device);
     let mut directory = take_directory(&arguments, &configuration)?;
     let critical = critical::settle_lipschitz(&mut configuration, &images)?;
-    let _ = ctrlc::set_handler(|| {
-        // The second signal does not wait for the end of the step; the last checkpoint is whole.
-        if INTERRUPTED.swap(true, Ordering::SeqCst) {
-            std::process::exit(130);
-        }
-    });
+    interrupt::watch();
     if configuration.model.is_hopf_lax() {
         return ascent::run(&arguments, &configuration, &dataset, &data, critical, directory, options);
     }
@@ -234,7 +226,7 @@ fn train(
         let mut row = None;
         let mut reason = StopReason::IterationsReached;
         while trainer.iteration < configuration.iterations {
-            if INTERRUPTED.load(Ordering::SeqCst) {
+            if interrupt::came() {
                 reason = StopReason::Interrupted;
                 break;
             }
@@ -296,21 +288,12 @@ fn write_samples(
     picture::write_grid(&directory.samples(trainer.iteration), images, 16, &caption(trainer, dataset))
 }
 
-/// The data as a caption calls them.
-pub fn origin(dataset: &Dataset) -> &'static str {
-    match dataset.name {
-        "strokes" => "built-in strokes (not MNIST)",
-        "idx" => "images in the format of MNIST (not MNIST)",
-        name => name,
-    }
-}
-
 fn caption(trainer: &Trainer, dataset: &Dataset) -> String {
     let configuration = &trainer.configuration;
     format!(
         "{} on {}, f = {}, N = {}, seed {}, iteration {}, commit {COMMIT}",
         configuration.case.name(),
-        origin(dataset),
+        dataset.called(),
         configuration.f,
         configuration.steps,
         configuration.seed,
