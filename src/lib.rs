@@ -4,6 +4,8 @@
 //! [`proxflow_reference`] (the exact f64 oracle), `proxflow_gpu` (libtorch) and [`proxflow_validation`], files and messages in
 //! [`proxflow_io`].
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod curves;
 pub mod dataset;
 #[cfg(feature = "torch")]

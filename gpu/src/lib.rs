@@ -12,6 +12,7 @@
 //! prototypes come from), [`ascent`] (its heights, by concave ascent with a certificate).
 //!
 //! From `proxflow-reference` this package takes specification types only, never numerics: the oracle judges it.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 #![cfg(feature = "torch")]
 pub mod adam;
 pub mod architecture;

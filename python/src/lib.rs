@@ -4,6 +4,8 @@
 //! Read in this order: `problems` (one function per problem), `solution` and `flow` (what they return), `run` (how a solver
 //! runs beside Python), `pool`, `ground`, `error`.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 use pyo3::prelude::*;
 
 mod error;

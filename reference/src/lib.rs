@@ -66,6 +66,8 @@
 //! input is an [`InvalidInput`] that names field, value and what is allowed; a numerical outcome is a [`Termination`].
 //! Without the default feature `lapack` no BLAS is linked: only closed forms between Gaussian laws are missing then.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 // Links LAPACK and the BLAS behind it.
 #[cfg(feature = "lapack")]
 use ndarray_linalg as _;

@@ -29,7 +29,7 @@ pub fn check(row: &Row, outcome: &Outcome, place: &Path) -> Result<(), String> {
         if row.sink == Sink::Pipe && !row.arguments.iter().any(|word| word == "--help" || word == "--list") {
             numbers(&output)?;
         }
-    } else {
+    } else if row.errors == Sink::Pipe {
         line(row, &error, code).or_else(refuse)?;
     }
     let noise = error.lines().any(|line| !is_remark(line));

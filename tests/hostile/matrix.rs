@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-/// Where standard output goes.
+/// Where a standard stream goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sink {
     Pipe,
@@ -21,6 +21,8 @@ pub struct Row {
     pub program: String,
     pub arguments: Vec<OsString>,
     pub sink: Sink,
+    /// Where standard error goes; what it said can be judged for a pipe alone.
+    pub errors: Sink,
     /// Exit codes that are right; several where a success and a refusal both are.
     pub exits: Vec<i32>,
     /// Every one of these must stand in the line.
@@ -64,12 +66,14 @@ pub fn single(family: &str, text: &str) -> Vec<Row> {
 }
 
 fn row(name: String, command: impl Iterator<Item = String>, exits: &str, words: &str) -> Row {
-    let mut sink = Sink::Pipe;
+    let (mut sink, mut errors) = (Sink::Pipe, Sink::Pipe);
     let mut words_of_command: Vec<OsString> = Vec::new();
     for word in command {
         match word.as_str() {
             ">full" => sink = Sink::Full,
             ">broken" => sink = Sink::Broken,
+            "2>full" => errors = Sink::Full,
+            "2>broken" => errors = Sink::Broken,
             _ => words_of_command.push(unescaped(&word)),
         }
     }
@@ -79,6 +83,7 @@ fn row(name: String, command: impl Iterator<Item = String>, exits: &str, words: 
         program,
         arguments: words_of_command,
         sink,
+        errors,
         exits: exits.split('|').map(|code| code.parse().expect("an exit code")).collect(),
         words: words.split('&').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect(),
     }

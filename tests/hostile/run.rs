@@ -65,8 +65,8 @@ pub fn run(rows: &[Row], programs: &[(&str, &str)], gigabytes: u64, make_more: &
     assert!(faults.is_empty(), "{} of {} rows:\n{}", faults.len(), rows.len(), faults.join("\n"));
 }
 
-fn execute(row: &Row, program: &str, place: &Path, gigabytes: u64) -> Outcome {
-    let sink = match row.sink {
+fn opened(sink: Sink) -> Stdio {
+    match sink {
         Sink::Pipe => Stdio::piped(),
         Sink::Full => std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap().into(),
         Sink::Broken => {
@@ -74,7 +74,10 @@ fn execute(row: &Row, program: &str, place: &Path, gigabytes: u64) -> Outcome {
             drop(reader);
             writer.into()
         }
-    };
+    }
+}
+
+fn execute(row: &Row, program: &str, place: &Path, gigabytes: u64) -> Outcome {
     let clock = Instant::now();
     let limited = format!("ulimit -v {}; exec \"$0\" \"$@\"", gigabytes << 20);
     let mut child = Command::new("sh")
@@ -85,8 +88,8 @@ fn execute(row: &Row, program: &str, place: &Path, gigabytes: u64) -> Outcome {
         .env("RAYON_NUM_THREADS", "2")
         .env_remove("PROXFLOW_MNIST")
         .stdin(Stdio::null())
-        .stdout(sink)
-        .stderr(Stdio::piped())
+        .stdout(opened(row.sink))
+        .stderr(opened(row.errors))
         .spawn()
         .unwrap();
     // The pipes are drained by threads, so that a row that writes much does not wait for its reader.

@@ -1,5 +1,7 @@
 //! `flow`: trains and certifies the combined W1/W2 proximal flow on a user's own data.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 #[cfg(feature = "torch")]
 mod advice;
 #[cfg(feature = "torch")]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use proxflow::command::{COMMIT, Failure, print_aside, write_atomically, write_json};
+use proxflow::command::{COMMIT, Failure, print_aside, print_note, write_atomically, write_json};
 use proxflow::libtorch::prepare_device;
 use proxflow::run_directory::RunDirectory;
 use proxflow_gpu::ascent::PopulationBounds;
@@ -102,11 +102,11 @@ pub fn train(arguments: &Arguments, mut configuration: RunConfiguration) -> Resu
     let problem = Problem::load(&mut configuration)?;
     let [n, m] = problem.frame.rows;
     let standardisation = problem.frame.standardisation.in_words(problem.frame.standardise);
-    eprintln!(
+    print_note(&format!(
         "data: {}, {n} training and {m} held-out rows, d = {}; standardisation: {standardisation}",
         configuration.data,
         problem.dimension()
-    );
+    ));
     let advice = match arguments.resume {
         true => None,
         false => {
@@ -124,11 +124,11 @@ pub fn train(arguments: &Arguments, mut configuration: RunConfiguration) -> Resu
     let options = (Kind::Float, device);
     let mut learner = Learner::new(&problem, &configuration, checkpoint.as_deref(), options)?;
     directory.mend(learner.iteration(), Row::NAMES)?;
-    directory.notices.iter().for_each(|notice| eprintln!("note: {notice}"));
+    directory.notices.iter().for_each(|notice| print_note(&format!("note: {notice}")));
     let text = toml::to_string(&configuration).map_err(|error| Failure::Run(error.to_string()))?;
     directory.write_configuration(&text)?;
     problem.frame.write(directory.folder())?;
-    eprintln!("run: {}", directory.folder().display());
+    print_note(&format!("run: {}", directory.folder().display()));
 
     let held_out = HeldOut::new(&problem, &configuration, device)?;
     let (stop_reason, last) = steps(&mut learner, &configuration, &directory, &held_out, start)?;
@@ -184,31 +184,31 @@ fn finish(arguments: &Arguments, report: &Report<'_>, folder: &Path, device: Dev
     }
     if let Some(population) = &report.population {
         let [lower, upper] = population.interval;
-        eprintln!(
+        print_note(&format!(
             "over all noise: J* and this flow's J in [{}, {}] (three standard errors), so (J - J*)/J* <= {} %",
             brief(lower),
             brief(upper),
             brief(100.0 * population.relative)
-        );
+        ));
     }
     if let (Some(gap), Some(row)) = (&report.held_out, &report.indicators) {
-        eprintln!(
+        print_note(&format!(
             "held-out batch: (J - J*)/J* <= {:.1} %, of which {:.1} % would be paid by training points themselves; straightness {:.4}, \
              step-size deviation {:.4}",
             100.0 * gap.relative,
             100.0 * gap.floor,
             row.straightness,
             row.deviation
-        );
+        ));
     }
-    eprintln!(
+    print_note(&format!(
         "done: {} steps in {:.0} s, stop reason {:?}, every sample: {}; results in {}",
         report.iterations,
         report.seconds,
         report.stop_reason,
         report.samples_are,
         folder.display()
-    );
+    ));
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::ArrayView2;
-use proxflow::command::{COMMIT, Failure, write_atomically, write_json};
+use proxflow::command::{COMMIT, Failure, print_note, write_atomically, write_json};
 use proxflow::dataset::Dataset;
 use proxflow::run_directory::RunDirectory;
 use proxflow::{curves, picture};
@@ -78,13 +78,13 @@ pub fn run(
     let start = Instant::now();
     let data = place(data, options);
     let mut run = prepare(&mut directory, arguments.resume, configuration, dataset, &data, options)?;
-    directory.notices.iter().for_each(|notice| eprintln!("note: {notice}"));
+    directory.notices.iter().for_each(|notice| print_note(&format!("note: {notice}")));
     let text = toml::to_string(configuration).map_err(|error| Failure::Run(error.to_string()))?;
     directory.write_configuration(&text)?;
     if let Some(critical) = &critical {
         critical.announce(&configuration.training);
     }
-    eprintln!("run: {}", directory.folder().display());
+    print_note(&format!("run: {}", directory.folder().display()));
 
     let first = run.ascent.iteration;
     let (stop_reason, ended) = ascend(&mut run, configuration, &directory, dataset, &data, options);
@@ -132,14 +132,14 @@ pub fn run(
         write_json(target, &report)?;
     }
     let [lower, upper] = report.interval;
-    eprintln!(
+    print_note(&format!(
         "done: {} iterations in {:.0} s; J* and this flow's J, prototypes as data, in [{lower:.5}, {upper:.5}] (3 standard errors); \
          every sample: {}; results in {}",
         run.ascent.iteration.saturating_sub(first),
         report.seconds,
         report.samples_are,
         directory.folder().display()
-    );
+    ));
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use proxflow::command::Failure;
+use proxflow::command::{Failure, print_note};
 use proxflow::dataset::{Images, PIXELS};
 use proxflow_gpu::checkpoint::{CheckpointError, Model};
 use tch::{Device, Kind, Tensor};
@@ -32,6 +32,6 @@ pub fn load_model(path: &Path, options: (Kind, Device)) -> Result<Model, Failure
             "784, of 28x28 images",
         ));
     }
-    model.notices.iter().for_each(|notice| eprintln!("note: {notice}"));
+    model.notices.iter().for_each(|notice| print_note(&format!("note: {notice}")));
     Ok(model)
 }

@@ -2,7 +2,7 @@
 //! depends on L. Above it, L only says how hard an imperfect flow is pushed; below it, the optimum stops short of the data.
 
 use ndarray::{Array2, ArrayView2};
-use proxflow::command::Failure;
+use proxflow::command::{Failure, print_note};
 use proxflow::dataset::Images;
 use proxflow_gpu::configuration::Configuration;
 use proxflow_gpu::random::{Stream, StreamLabel};
@@ -46,7 +46,7 @@ impl Critical {
 
     /// Says what was found and what it makes of the set-up.
     pub fn announce(&self, training: &Configuration) {
-        eprintln!(
+        print_note(&format!(
             "critical L in [{:.4}, {:.4}] ({} noise samples, {} images; J* = {:.4}, K* = {:.3}); L = {:.5}, w = {:.1}",
             self.lower,
             self.upper,
@@ -56,7 +56,7 @@ impl Critical {
             self.kinetic_energy,
             training.lipschitz,
             training.penalty_weight
-        );
+        ));
     }
 }
 

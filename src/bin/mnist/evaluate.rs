@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use proxflow::command::{COMMIT, Failure, write_json};
+use proxflow::command::{COMMIT, Failure, print_note, print_text, write_json};
 use proxflow::dataset::{Dataset, resolve};
 use proxflow_gpu::checkpoint::Model;
 use proxflow_gpu::device::{DeviceChoice, device_name, keep_freed_memory};
@@ -163,7 +163,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     }
 
     if arguments.common.json.as_deref() != Some("-") {
-        print_table(&found, &report);
+        print_table(&found, &report)?;
     }
     match &arguments.common.json {
         Some(target) => write_json(target, &report),
@@ -215,7 +215,7 @@ fn dataset(arguments: &Arguments) -> Result<Option<Dataset>, Failure> {
     let folder = arguments.data.data.as_deref();
     if arguments.exact || folder.is_some() || arguments.data.dataset.is_some() {
         let dataset = resolve::load(choice, folder, arguments.seed, arguments.train_size)?;
-        eprintln!("data: {} ({})", dataset.name, dataset.origin);
+        print_note(&format!("data: {} ({})", dataset.name, dataset.origin));
         return Ok(Some(dataset));
     }
     resolve::at_hand()
@@ -226,7 +226,7 @@ fn insert(report: &mut Map<String, Value>, name: &str, estimate: Estimate) {
     report.insert(format!("{name}_stderr"), json!(estimate.stderr));
 }
 
-fn print_table(found: &[FlowIndicators], report: &Map<String, Value>) {
+fn print_table(found: &[FlowIndicators], report: &Map<String, Value>) -> Result<(), Failure> {
     let cell = |estimate: Estimate| format!("{:.4} +- {:.4}", estimate.mean, estimate.stderr);
     let none = || "reference".to_owned();
     let rows: [(&str, &dyn Fn(&FlowIndicators) -> String); 11] = [
@@ -242,17 +242,16 @@ fn print_table(found: &[FlowIndicators], report: &Map<String, Value>) {
         ("terminal residual", &|entry| cell(entry.terminal_residual)),
         ("critic slope at x_N", &|entry| cell(entry.critic_slope)),
     ];
-    print!("{:28}", "steps N");
-    found.iter().for_each(|entry| print!("{:>24}", entry.steps));
-    println!();
+    let mut text = format!("{:28}", "steps N");
+    found.iter().for_each(|entry| text += &format!("{:>24}", entry.steps));
     for (name, value) in rows {
-        print!("{name:28}");
-        found.iter().for_each(|entry| print!("{:>24}", value(entry)));
-        println!();
+        text += &format!("\n{name:28}");
+        found.iter().for_each(|entry| text += &format!("{:>24}", value(entry)));
     }
     for name in ["nearest_digits", "exact"] {
         if let Some(found) = report.get(name) {
-            println!("{name}: {found:#}");
+            text += &format!("\n{name}: {found:#}");
         }
     }
+    print_text(&(text + "\n"))
 }

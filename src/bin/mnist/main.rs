@@ -1,5 +1,7 @@
 //! `mnist`: trains the combined W1/W2 proximal flow on images, evaluates checkpoints, draws samples, exports.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 #[cfg(feature = "torch")]
 mod ascent;
 #[cfg(feature = "torch")]

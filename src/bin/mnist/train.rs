@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::ArrayView2;
-use proxflow::command::{COMMIT, Failure, write_atomically, write_json};
+use proxflow::command::{COMMIT, Failure, print_note, write_atomically, write_json};
 use proxflow::dataset::{Dataset, resolve};
 use proxflow::run_directory::RunDirectory;
 use proxflow::{curves, picture};
@@ -70,14 +70,14 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         seed,
         configuration.train_size,
     )?;
-    eprintln!(
+    print_note(&format!(
         "data: {} ({}), {} of {} images; device: {}",
         dataset.name,
         dataset.origin,
         configuration.train_size,
         dataset.train.labels.len(),
         device_name(device)
-    );
+    ));
     if configuration.train_size > dataset.train.labels.len() {
         let allowed = format!("1..={}", dataset.train.labels.len());
         return Err(Failure::bad_input("train-size", configuration.train_size, allowed));
@@ -95,13 +95,13 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         return ascent::run(&arguments, &configuration, &dataset, &data, critical, directory, options);
     }
     let trainer = prepare(&mut directory, arguments.resume, &configuration, &dataset, &data, options)?;
-    directory.notices.iter().for_each(|notice| eprintln!("note: {notice}"));
+    directory.notices.iter().for_each(|notice| print_note(&format!("note: {notice}")));
     let text = toml::to_string(&configuration).map_err(|error| Failure::Run(error.to_string()))?;
     directory.write_configuration(&text)?;
     if let Some(critical) = &critical {
         critical.announce(&configuration.training);
     }
-    eprintln!("run: {}", directory.folder().display());
+    print_note(&format!("run: {}", directory.folder().display()));
 
     let evaluation = Evaluation::new(&trainer);
     let start = Instant::now();
@@ -148,10 +148,10 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             directory.folder().display()
         ))),
         reason => {
-            eprintln!(
+            print_note(&format!(
                 "done: {made} iterations in {seconds:.0} s, stop reason {reason:?}, results in {}",
                 directory.folder().display()
-            );
+            ));
             Ok(())
         }
     }

@@ -1,5 +1,7 @@
 //! `validate`: every claim of the paper, and what holds for your own model. See `validate --help`.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod options;
 mod subject;
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, Axis};
 use proxflow::array::{ArrayPath, read_bytes, read_points};
-use proxflow::command::Failure;
+use proxflow::command::{Failure, print_note};
 use proxflow_io::memory::{self, ARRAY_LIMIT};
 use proxflow_io::recording::read_trajectories;
 use proxflow_reference::checkpoint::NamedArrays;
@@ -75,7 +75,7 @@ fn from_checkpoint(arguments: &Arguments, path: &Path) -> Result<Subject, Failur
     let start = starting_points(arguments, law, ours)?;
     let own = checkpoint.steps()?.unwrap_or(5);
     let steps = if arguments.steps.is_empty() { vec![own, 8 * own] } else { arguments.steps.clone() };
-    checkpoint.notices.iter().for_each(|notice| eprintln!("note: {notice}"));
+    checkpoint.notices.iter().for_each(|notice| print_note(&format!("note: {notice}")));
     let networks = Networks { potential, discriminator };
     Ok(Subject::from_networks(file_name(path), networks, start.view(), &steps, parameters)?)
 }

@@ -99,6 +99,11 @@ pub fn print_error(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", one_line(text, LONGEST));
 }
 
+/// Prints one line beside the result, on standard error; a reader that has gone away changes nothing.
+pub fn print_note(text: &str) {
+    print_aside(&format!("{}\n", one_line(text, usize::MAX)));
+}
+
 /// Prints text beside the result, on standard error, as it is; a reader that has gone away changes nothing.
 pub fn print_aside(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());

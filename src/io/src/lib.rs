@@ -4,6 +4,8 @@
 //! lines, [`plot`] draws, [`indicator`] and [`number`] say what
 //! is written, [`memory`] says how large things may be.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod array;
 pub mod command;
 pub mod indicator;

@@ -2,6 +2,8 @@
 //!
 //! See `certify --help` and docs/guide.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod balanced;
 mod certificate;
 mod divergence;

@@ -1,5 +1,7 @@
 //! `torus`: the mean-field game on the torus. See `torus --help`.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod arguments;
 mod limits;
 mod pictures;
