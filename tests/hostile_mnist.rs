@@ -57,6 +57,10 @@ fn make(folder: &Path) {
 fn every_hostile_row_of_mnist_and_validate_ends_as_the_data_says() {
     let rows = rows();
     assert!(rows.len() >= 350, "{} rows", rows.len());
-    let programs = [("mnist", env!("CARGO_BIN_EXE_mnist")), ("validate", env!("CARGO_BIN_EXE_validate")), ("flow", env!("CARGO_BIN_EXE_flow"))];
+    let programs = [
+        ("mnist", env!("CARGO_BIN_EXE_mnist")),
+        ("validate", env!("CARGO_BIN_EXE_validate")),
+        ("flow", env!("CARGO_BIN_EXE_flow")),
+    ];
     hostile::run::run(&rows, &programs, 6, &make);
 }

@@ -10,6 +10,7 @@
 
 mod architecture;
 mod convolution;
+mod jet;
 mod prototypes;
 mod reading;
 mod sweep;
@@ -23,8 +24,9 @@ use num_traits::Float;
 
 pub use self::architecture::{Activation, Architecture};
 use self::convolution::{convolve, maximum_pool};
+pub use self::jet::Jet;
 pub use self::prototypes::HuberCost;
-pub use self::sweep::Jet;
+
 use crate::specification::InvalidInput;
 
 /// A scalar network `U(x, t)` or `phi(x)` with its weights.

@@ -40,9 +40,24 @@ pub fn check(row: &Row, outcome: &Outcome, place: &Path) -> Result<(), String> {
     left_behind(place, code).or_else(refuse)
 }
 
+/// How lines begin that say something of inputs and progress.
+const REMARKS: [&str; 11] = [
+    "data: ",
+    "note: ",
+    "run: ",
+    "done: ",
+    "model_",
+    "fenchel_young ",
+    "oracle, ",
+    "critical L ",
+    "advised ",
+    "over all noise: ",
+    "held-out batch: ",
+];
+
 /// What a command says of its inputs and of its progress.
 fn is_remark(line: &str) -> bool {
-    ["data: ", "note: ", "run: ", "model_"].iter().any(|start| line.starts_with(start))
+    REMARKS.iter().any(|start| line.starts_with(start))
 }
 
 /// One printable line of at most 300 characters that starts with the program's name and says what is wrong.

@@ -3,49 +3,61 @@
 use crate::claim::Claim;
 
 macro_rules! claims {
-    (($dollar:tt) $($name:ident),* $(,)?) => {
-        $(mod $name;)*
+    (($dollar:tt) $($room:ident { $($name:ident),* $(,)? })*) => {
+        $(
+            mod $room {
+                $(pub(super) mod $name;)*
+            }
+        )*
 
         /// Every claim, in the order of the paper.
         pub fn all() -> Vec<Claim> {
-            vec![$($name::CLAIM),*]
+            vec![$($($room::$name::CLAIM),*),*]
         }
 
         /// Calls the macro `each!(name)` for the name of every claim: one test per claim.
         #[macro_export]
         macro_rules! for_each_claim {
-            ($dollar each:ident) => { $($dollar each! { $name })* };
+            ($dollar each:ident) => { $($($dollar each! { $name })*)* };
         }
     };
 }
 
 claims! {
     ($)
-    fenchel_young,
-    lipschitz_divergence,
-    divergence_bounds,
-    variational_derivative,
-    huber_cost,
-    combined_proximal,
-    mean_field_system,
-    hopf_lax,
-    grid_schemes,
-    straight_lines,
-    blow_up,
-    monotonicity,
-    energy_identity,
-    uniqueness,
-    large_grid,
-    network_agreement,
-    objective_agreement,
-    indicator_agreement,
-    critic_monotonicity,
-    trained_flow,
-    four_cases,
-    published_curves,
-    published_weights,
-    mnist_optimum,
-    exact_flow,
+    divergence {
+        fenchel_young,
+        lipschitz_divergence,
+        divergence_bounds,
+        variational_derivative,
+        huber_cost,
+    }
+    game {
+        combined_proximal,
+        mean_field_system,
+        hopf_lax,
+        grid_schemes,
+        straight_lines,
+        blow_up,
+        monotonicity,
+        energy_identity,
+        uniqueness,
+        large_grid,
+    }
+    training {
+        network_agreement,
+        objective_agreement,
+        indicator_agreement,
+        critic_monotonicity,
+        trained_flow,
+        four_cases,
+    }
+    mnist {
+        published_curves,
+        published_weights,
+        mnist_optimum,
+        exact_flow,
+    }
 }
 
 /// The claim named `id`.

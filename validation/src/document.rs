@@ -28,7 +28,7 @@ pub fn markdown(claims: &[Claim]) -> String {
         "# Claims\n\n\
          Generated from the list in `validation/src/claims.rs` by `cargo run --release --bin validate -- --document \
          docs/claims.md`; a test fails when this page and the list differ.\n\n\
-         Each claim is one file in `validation/src/claims/` and one test: `cargo test --release validation` runs them \
+         Each claim is one file in a room of `validation/src/claims/` and one test: `cargo test --release validation` runs them \
          all. A claim is a function of its mechanism: it is measured intact and once without each of the parts named \
          here, through the same code, and every run is compared with the same bounds. It holds when the intact run obeys \
          every bound *and* every removal breaks the quantities that it must. A removal that does nothing, a run that does \

@@ -8,7 +8,7 @@ use ndarray::{Array1, Array2, ArrayView2};
 use num_traits::Float;
 use serde::{Deserialize, Serialize};
 
-use super::sweep::Jet;
+use super::jet::Jet;
 
 /// Constants of the cost.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

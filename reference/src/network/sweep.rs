@@ -6,19 +6,9 @@ use ndarray::{Array1, Array2, ArrayD, ArrayView1, ArrayView2, Axis, concatenate,
 use rayon::prelude::*;
 
 use super::convolution::ConvolutionStage;
+use super::jet::Jet;
 use super::{Architecture, Network, contiguous, prototypes};
 use crate::specification::InvalidInput;
-
-/// Values and derivatives of a network at `n` points.
-#[derive(Debug, Clone)]
-pub struct Jet {
-    /// `U(x_i, t)`, `n` entries.
-    pub values: Array1<f64>,
-    /// `grad_x U(x_i, t)`, shape `(n, d)`.
-    pub gradients: Array2<f64>,
-    /// `dU/dt (x_i, t)`, `n` entries; zero without time input.
-    pub time_derivatives: Array1<f64>,
-}
 
 impl Network {
     /// Values, `grad_x` and `dU/dt` at the rows of `points`, shape `(n, d)`, at time `t`, by one batched reverse sweep.

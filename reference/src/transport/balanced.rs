@@ -1,9 +1,11 @@
 //! Exact optimal transport between two fixed marginals, `min { <c, G> : G >= 0, G 1 = p, G^T 1 = q }`.
 
+mod basis;
 mod certify;
 mod forbidden;
 mod plan;
 mod simplex;
+mod stretches;
 
 use super::cost::GroundCost;
 use super::semi_relaxed::checked_weights;
@@ -18,7 +20,7 @@ use simplex::Problem;
 ///
 /// Costs are finite and of any sign, or `+inf` for pairs that may carry no mass (see
 /// [`DenseCost::with_forbidden`](super::DenseCost::with_forbidden)). Where no plan avoids those, both bounds are `+inf` and
-/// the status is [`Termination::Infeasible`]. Weights are non-negative with sum 1 (to 1e-5; they are normalised).
+/// the status is [`Termination::Infeasible`](crate::Termination::Infeasible). Weights are non-negative with sum 1 (to 1e-5; they are normalised).
 /// Errors: lengths, weights.
 ///
 /// ```

@@ -5,7 +5,6 @@
 //! `forest` (the active set), `pricing`, `start`; `balanced` (network simplex) with `basis` and `stretches`, [`mod@wasserstein`], [`mod@line`], [`circle`].
 
 mod balanced;
-mod basis;
 pub mod certificate;
 pub mod circle;
 pub mod cost;
@@ -18,7 +17,6 @@ pub(crate) mod potential;
 mod pricing;
 pub mod semi_relaxed;
 mod start;
-mod stretches;
 pub mod wasserstein;
 
 pub use balanced::{BalancedPlan, BalancedTransport, balanced_transport};

@@ -1,15 +1,15 @@
 //! The network simplex method: a spanning tree of arcs with tight potentials, arcs of negative reduced cost enter, mass is
 //! pushed round the cycle they close. Ties are broken so that the tree stays strongly feasible (Cunningham: arcs without
 //! mass point to the root), which rules out cycling. It starts greedily from the potentials of the thinned problem and
-//! prices a few sources at a time ([`stretches`](crate::transport::stretches)).
+//! prices a few sources at a time ([`super::stretches`]).
 
+use super::basis::{Basis, greedy_tree};
+use super::stretches::{Candidate, Stretches};
 use crate::certificate::Termination;
 use crate::observer::{Progress, Stopped, Watch};
 use crate::options::Options;
-use crate::transport::basis::{Basis, greedy_tree};
 use crate::transport::cost::GroundCost;
 use crate::transport::start;
-use crate::transport::stretches::{Candidate, Stretches};
 
 /// Every so many rounds, and in the last one, all sources are priced at the same potentials, free of the rounding that pivots add
 /// up: that bounds the value from below.

@@ -9,7 +9,7 @@ use proxflow_io::plot::Plot;
 
 const CERTIFIED: Basis = Basis::Rounding("certified gap of every value is at most 1e-11 (1 + |value|)");
 
-pub(super) const CLAIM: Claim = Claim {
+pub(in crate::claims) const CLAIM: Claim = Claim {
     id: "divergence_bounds",
     statement: "0 <= D_f^L(P|Q) <= min(D_f(P|Q), L W1(P, Q)); zero iff P = Q; non-decreasing in L; D_f^L -> D_f as \
                 L -> inf, D_f^L / L -> W1 as L -> 0; jointly convex; invariant under isometries and permutations.",

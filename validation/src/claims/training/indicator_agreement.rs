@@ -5,7 +5,7 @@ use crate::claim::{Basis, Bound, CheckError, Claim, Measured, Mechanism, Quantit
 const OPERATIONS: Basis = Basis::Rounding("f64, a few thousand operations");
 const RELATIVE: Bound = Bound::AtMost(1e-10);
 
-pub(super) const CLAIM: Claim = Claim {
+pub(in crate::claims) const CLAIM: Claim = Claim {
     id: "indicator_agreement",
     statement: "The indicators (kinetic and displacement energy, straightness, step-size deviation, Hamilton-Jacobi residual raw, \
                 relative and gauged, acceleration, terminal residual, critic slope) are what section 5 defines; on exact \

@@ -2,7 +2,7 @@
 
 use crate::claim::{Basis, Bound, CheckError, Claim, Measured, Mechanism, Quantity, Removal, Setting};
 
-pub(super) const CLAIM: Claim = Claim {
+pub(in crate::claims) const CLAIM: Claim = Claim {
     id: "four_cases",
     statement: "Without the W1 proximal the terminal condition is lost: on a target of lower dimension the critic's slope \
                 grows without bound in the cases none and w2, and stays near L in w1 and w1w2; the kinetic term shortens paths.",

@@ -10,7 +10,7 @@ use proxflow_io::plot::Plot;
 const STEPS: Basis = Basis::Rounding("64 steps of order-one terms");
 const ROUNDING: Bound = Bound::AtMost(1e-12);
 
-pub(super) const CLAIM: Claim = Claim {
+pub(in crate::claims) const CLAIM: Claim = Claim {
     id: "straight_lines",
     statement: "The flow of an exact potential moves every sample on a straight line at constant speed; its endpoints \
                 do not depend on the step, and its Hamilton-Jacobi residual vanishes.",

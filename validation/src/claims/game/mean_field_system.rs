@@ -9,7 +9,7 @@ use crate::instances::{largest, smallest};
 const DIFFERENCES: Basis =
     Basis::Discretisation("C h^4 at h = 1e-3 (2.9e-6 measured at 2e-3, 16 times less here), and eps / h^2");
 
-pub(super) const CLAIM: Claim = Claim {
+pub(in crate::claims) const CLAIM: Claim = Claim {
     id: "mean_field_system",
     statement: "The optimality conditions are -dU/dt - s Lap U + |grad U|^2/(2 lambda) = 0 and \
                 d rho/dt - s Lap rho - div(rho grad U/lambda) = 0 with v = -grad U/lambda.",

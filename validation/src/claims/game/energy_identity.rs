@@ -9,7 +9,7 @@ use proxflow_reference::torus::{NeighbourTable, TorusGrid};
 use crate::claim::{Basis, Bound, CheckError, Claim, Measured, Mechanism, Quantity, Removal, Setting};
 use proxflow_io::plot::Plot;
 
-pub(super) const CLAIM: Claim = Claim {
+pub(in crate::claims) const CLAIM: Claim = Claim {
     id: "energy_identity",
     statement: "For any two solutions with the same rho0, int (U_1 - U_2)(rho_1 - rho_2) dx at T equals \
                 -(1/(2 lambda)) int int (rho_1 + rho_2)|grad(U_1 - U_2)|^2 dx dt <= 0.",

@@ -9,7 +9,7 @@ use crate::instances::{KINDS, largest, normalised, smallest};
 const OPERATIONS: Basis =
     Basis::Rounding("a dozen operations, conditioning of ln and powers at x in [e^-3, e^3]");
 
-pub(super) const CLAIM: Claim = Claim {
+pub(in crate::claims) const CLAIM: Claim = Claim {
     id: "fenchel_young",
     statement: "D_f(P|Q) = E_Q f(dP/dQ) is non-negative, zero only at P = Q, and its generator and conjugate obey \
                 f(x) + f*(s) >= x s with equality at s = f'(x), x = (f*)'(s).",

@@ -12,7 +12,7 @@ const RATIO: Bound = Bound::Near { value: 1.0, tolerance: 0.015 };
 const INDEPENDENT: Basis =
     Basis::Golden("validation/golden/mnist_optimum.json, another subset of the same data: 1.5% for the choice of subset");
 
-pub(super) const CLAIM: Claim = Claim {
+pub(in crate::claims) const CLAIM: Claim = Claim {
     id: "mnist_optimum",
     statement: "With the paper's MNIST parameters L T / lambda = 100 exceeds the diameter 28: the certified optimum moves noise \
                 onto digits at a small cost, and D_KL^1 of held-out digits to training digits is the honest target of a generator.",
@@ -63,7 +63,7 @@ pub(super) const CLAIM: Claim = Claim {
 fn measure(setting: &Setting, mechanism: Mechanism) -> Result<Measured, CheckError> {
     let folder = folder(setting)?;
     let (n, m) = (1000, 6000);
-    let golden: serde_json::Value = serde_json::from_str(include_str!("../../golden/mnist_optimum.json"))
+    let golden: serde_json::Value = serde_json::from_str(include_str!("../../../golden/mnist_optimum.json"))
         .map_err(|error| CheckError::Run(error.to_string()))?;
     let golden = |name: &str| golden[name].as_f64().unwrap_or(f64::NAN);
     let mut generator = setting.stream("mnist_optimum");

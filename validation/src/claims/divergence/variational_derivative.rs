@@ -6,7 +6,7 @@ use proxflow_reference::transport::SemiRelaxedTransport;
 use crate::claim::{Basis, Bound, CheckError, Claim, Measured, Mechanism, Quantity, Removal, Setting};
 use crate::instances::{KINDS, Measure, distance, lipschitz_divergence, mcshane};
 
-pub(super) const CLAIM: Claim = Claim {
+pub(in crate::claims) const CLAIM: Claim = Claim {
     id: "variational_derivative",
     statement: "phi* is the variational derivative of D_f^L(.|Q): the directional derivative from P towards any P', \
                 mutually singular ones included, is E_{P'} phi* - E_P phi* (phi* the largest optimal potential where eta* \

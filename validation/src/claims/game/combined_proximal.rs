@@ -16,7 +16,7 @@ use crate::instances::{
 const CERTIFIED: Basis = Basis::Rounding("two certified tolerances of 1e-11, and sums");
 const ROOT: Basis = Basis::Rounding("a marginal is determined to the square root of the certified gap");
 
-pub(super) const CLAIM: Claim = Claim {
+pub(in crate::claims) const CLAIM: Claim = Claim {
     id: "combined_proximal",
     statement: "J* = inf_rho {lambda/(2T) W2^2(rho0, rho) + D_f^L(rho|pi)} is one transport problem with the Huber cost; \
                 its recovered rho_T is the W2 proximal, its second marginal eta* the W1 proximal of rho_T, with \

@@ -23,7 +23,7 @@ const OFF_GRID: f64 = L * SPACING + LAMBDA / T * SPACING * SPACING / 8.0;
 const OFF_GRID_TWICE: f64 = 3.0 * OFF_GRID
     + 4.0 * LAMBDA / T * (STRIDE * STRIDE) as f64 * SPACING * SPACING / 8.0;
 
-pub(super) const CLAIM: Claim = Claim {
+pub(in crate::claims) const CLAIM: Claim = Claim {
     id: "hopf_lax",
     statement: "U(x,t) = min_y {phi(y) + lambda |x - y|^2 / (2 (T - t))} is a semigroup that solves Hamilton-Jacobi, and the \
                 game is the concave problem max over Lip_L of E_rho0 U(.,0) - Lambda_pi(phi), with J* as its value.",

@@ -13,7 +13,7 @@ use proxflow_io::plot::Plot;
 
 const SUMS: Basis = Basis::Rounding("n terms of order one; certified tolerance 1e-11");
 
-pub(super) const CLAIM: Claim = Claim {
+pub(in crate::claims) const CLAIM: Claim = Claim {
     id: "lipschitz_divergence",
     statement: "inf_eta {D_f(eta|Q) + L W1(P, eta)} = sup over L-Lipschitz phi of {E_P phi - Lambda(phi)}: semi-relaxed \
                 transport with cost L|x - z|, whose potential extends to an L-Lipschitz function of all space.",

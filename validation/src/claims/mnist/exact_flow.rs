@@ -2,7 +2,7 @@
 
 use crate::claim::{Basis, Bound, CheckError, Claim, Measured, Mechanism, Quantity, Removal, Setting};
 
-pub(super) const CLAIM: Claim = Claim {
+pub(in crate::claims) const CLAIM: Claim = Claim {
     id: "exact_flow",
     statement: "On MNIST the optimal flow of the published problem is U(x,t) = min_j {psi_j + c_{T-t}(|x - z_j|)} over the digits z_j: \
                 straight, the same for every step size, Hamilton-Jacobi exact, with an L-Lipschitz critic U(.,T) and J = J* within an \

@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::claim::{Basis, Bound, CheckError, Claim, Measured, Mechanism, Quantity, Removal, Setting};
 use proxflow_io::plot::Plot;
 
-pub(super) const CLAIM: Claim = Claim {
+pub(in crate::claims) const CLAIM: Claim = Claim {
     id: "large_grid",
     statement: "Ascent on the terminal potential brackets the game's value on any grid: the lower bound of an L-Lipschitz \
                 potential and the upper bound of a feasible plan hold for the exact value, cap active or not, and their gap falls \

@@ -2,7 +2,7 @@
 
 use crate::claim::{Basis, Bound, CheckError, Claim, Measured, Mechanism, Quantity, Removal, Setting};
 
-pub(super) const CLAIM: Claim = Claim {
+pub(in crate::claims) const CLAIM: Claim = Claim {
     id: "objective_agreement",
     statement: "The critic maximises mean phi(x_N) - Lambda(phi) - w mean (|grad phi|^2 - L^2)_+, the potential minimises \
                 mean phi(x_N) + lambda h sum_k mean |v_k|^2/2; the cases none, w2, w1, w1w2 drop the kinetic term, the \

@@ -1,11 +1,11 @@
 //! The spanning tree of the network simplex method: arcs with their masses, potentials tight along them.
 
-use super::certificate::SparsePlan;
-use super::cost::GroundCost;
-use super::links::{Links, NONE};
-use super::pricing::Pricer;
-use super::start::SHORTLIST;
 use crate::observer::{Stopped, Watch};
+use crate::transport::certificate::SparsePlan;
+use crate::transport::cost::GroundCost;
+use crate::transport::links::{Links, NONE};
+use crate::transport::pricing::Pricer;
+use crate::transport::start::SHORTLIST;
 
 /// A spanning tree `(i, j, c_ij, mass)`, cheap at the potentials `psi`: arcs of the shortlists by reduced cost, then
 /// whatever is left in order. Masses are compared as if every source had an infinitesimal more and the last target took

@@ -4,7 +4,7 @@ use crate::claim::{Basis, Bound, CheckError, Claim, Measured, Mechanism, Quantit
 use crate::mnist::released;
 use proxflow_io::plot::Plot;
 
-pub(super) const CLAIM: Claim = Claim {
+pub(in crate::claims) const CLAIM: Claim = Claim {
     id: "published_curves",
     statement: "On MNIST, in the released definitions, the kinetic term halves the kinetic energy (w1 23.9, w1w2 12.2 on \
                 average), both reach a terminal cost near 7.9, and the cases without the W1 proximal become non-finite.",

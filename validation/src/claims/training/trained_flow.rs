@@ -2,7 +2,7 @@
 
 use crate::claim::{Basis, Bound, CheckError, Claim, Measured, Mechanism, Quantity, Removal, Setting};
 
-pub(super) const CLAIM: Claim = Claim {
+pub(in crate::claims) const CLAIM: Claim = Claim {
     id: "trained_flow",
     statement: "Algorithm 1 learns the optimal flow: its objective reaches the certified J*, its paths become straight, its \
                 Hamilton-Jacobi residual falls, its endpoints lose their dependence on the step, and where W1 is active its \

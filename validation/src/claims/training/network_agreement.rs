@@ -2,7 +2,7 @@
 
 use crate::claim::{Basis, Bound, CheckError, Claim, Measured, Mechanism, Quantity, Removal, Setting};
 
-pub(super) const CLAIM: Claim = Claim {
+pub(in crate::claims) const CLAIM: Claim = Claim {
     id: "network_agreement",
     statement: "The libtorch networks U_theta(x,t) and phi(x), their gradients in x, t and the parameters are the functions \
                 that their names and weights say.",

@@ -10,7 +10,7 @@ use proxflow_io::plot::Plot;
 
 const KL: DivergenceKind = DivergenceKind::KullbackLeibler;
 
-pub(super) const CLAIM: Claim = Claim {
+pub(in crate::claims) const CLAIM: Claim = Claim {
     id: "blow_up",
     statement: "For a target on a lower-dimensional set KL is infinite and blows up as a smoothing vanishes, while D_KL^L \
                 stays below L W1; W1 alone has no unique variational derivative.",

@@ -2,7 +2,7 @@
 
 use crate::claim::{Basis, Bound, CheckError, Claim, Measured, Mechanism, Quantity, Removal, Setting};
 
-pub(super) const CLAIM: Claim = Claim {
+pub(in crate::claims) const CLAIM: Claim = Claim {
     id: "critic_monotonicity",
     statement: "Trained L-Lipschitz critics obey Lemma 4.1 up to their own optimality gaps: int (phi_1 - phi_2) d(P_1 - P_2) >= \
                 -(gap_1 + gap_2), and the pairing tends to its exact value as training goes on.",

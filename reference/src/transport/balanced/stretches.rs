@@ -9,10 +9,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::certificate::compensated_sum;
-use super::cost::GroundCost;
-use super::pricing::minimum_of_sums;
 use crate::observer::{Stopped, Watch};
+use crate::transport::certificate::compensated_sum;
+use crate::transport::cost::GroundCost;
+use crate::transport::pricing::minimum_of_sums;
 
 /// Targets per block. The remembered minima take `8 n m / BLOCK` bytes.
 const BLOCK: usize = 32;

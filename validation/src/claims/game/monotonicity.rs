@@ -5,7 +5,7 @@ use proxflow_reference::divergence::{Cumulant, Generator};
 use crate::claim::{Basis, Bound, CheckError, Claim, Measured, Mechanism, Quantity, Removal, Setting};
 use crate::instances::{KINDS, Measure, largest, lipschitz_divergence, mcshane, smallest};
 
-pub(super) const CLAIM: Claim = Claim {
+pub(in crate::claims) const CLAIM: Claim = Claim {
     id: "monotonicity",
     statement: "With phi_i optimal for (P_i, Q), int (phi_1 - phi_2) d(P_1 - P_2) >= 0 (Lemma 4.1); it equals the sum of \
                 the two optimality gaps [F_1(phi_1) - F_1(phi_2)] + [F_2(phi_2) - F_2(phi_1)].",

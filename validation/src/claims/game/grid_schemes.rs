@@ -13,7 +13,7 @@ use proxflow_io::plot::Plot;
 
 const SUMS: Basis = Basis::Rounding("sums of side^2 terms of order one");
 
-pub(super) const CLAIM: Claim = Claim {
+pub(in crate::claims) const CLAIM: Claim = Claim {
     id: "grid_schemes",
     statement: "The continuity scheme that is the exact adjoint of the linearised Hamilton-Jacobi scheme keeps mass and \
                 positivity and the duality of the game; both converge at first order, kinks included.",

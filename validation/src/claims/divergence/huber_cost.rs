@@ -9,7 +9,7 @@ use proxflow_io::plot::Plot;
 
 const OPERATIONS: Basis = Basis::Rounding("a dozen operations; the minimum is flat in y");
 
-pub(super) const CLAIM: Claim = Claim {
+pub(in crate::claims) const CLAIM: Claim = Claim {
     id: "huber_cost",
     statement: "min_y {lambda |x - y|^2 / (2T) + L |y - z|} is the Huber function of r = |x - z| with its kink at \
                 r = L T / lambda: quadratic (mass reaches the data) before, linear (W1 carries the rest) beyond.",

@@ -24,7 +24,7 @@ macro_rules! ratio {
     };
 }
 
-pub(super) const CLAIM: Claim = Claim {
+pub(in crate::claims) const CLAIM: Claim = Claim {
     id: "published_weights",
     statement: "The released W1+W2 MNIST weights, evaluated with the definitions of section 5: kinetic energy 19.2, \
                 displacement energy 7.92, straightness 1.455, Hamilton-Jacobi residual 1.110 (gauged 0.145 of lambda K), \
@@ -88,7 +88,7 @@ struct Golden(Value);
 
 impl Golden {
     fn read() -> Result<Self, CheckError> {
-        let text = include_str!("../../golden/published_weights.json");
+        let text = include_str!("../../../golden/published_weights.json");
         serde_json::from_str(text).map(Self).map_err(|error| CheckError::Run(error.to_string()))
     }
 

@@ -22,7 +22,7 @@ const TOLERANCE: f64 = 1e-9;
 const CONVEX: Basis =
     Basis::Rounding("strong convexity turns a certified gap into a squared distance; times 10");
 
-pub(super) const CLAIM: Claim = Claim {
+pub(in crate::claims) const CLAIM: Claim = Claim {
     id: "uniqueness",
     statement: "With both proximals the backward-forward system on the torus has a unique solution: solvers started anywhere \
                 agree in U (modulo constants on the support) and rho (Theorem 4.2).",
