@@ -275,6 +275,43 @@ mod tests {
     }
 
     #[test]
+    fn the_released_definitions_of_an_affine_potential_have_closed_forms() {
+        let flow = FlowSpecification::new(2.0, 5, 0.5).unwrap();
+        let x0 = Tensor::rand([9, 2], OPTIONS);
+        // |w|^2 / (2 lambda) = 25; the discriminator's slope differs from w by (1, 2).
+        let found = evaluate_released(&affine(&[3.0, 4.0], 20.0), &linear(&[2.0, 2.0]), &x0, flow);
+        let zero = |value: f64| assert!(value.abs() < 1e-12, "{value}");
+        zero(found.kinetic_energy / (2.0 * 25.0 / (2.0 * 0.25)) - 1.0);
+        zero(found.hj_residual / (2.0 * (20.0 + 25.0)) - 1.0);
+        // sqrt(9 * 5) / 9.
+        zero(found.terminal_residual - 5.0_f64.sqrt() / 3.0);
+    }
+
+    #[test]
+    fn slopes_of_a_critic_with_two_slopes_have_a_mean_a_largest_and_a_standard_error() {
+        // phi(x) = max(x, 0) + 3 max(-x, 0).
+        let tensor = |values: &[f64], shape: &[i64]| Tensor::from_slice(values).reshape(shape);
+        let parameters = vec![
+            tensor(&[1.0, -1.0], &[2, 1]),
+            tensor(&[0.0, 0.0], &[2]),
+            tensor(&[1.0, 3.0], &[1, 2]),
+            tensor(&[0.0], &[1]),
+        ];
+        let critic =
+            Network::from_parameters(Architecture::dense(1, &[2], Activation::Relu, false), parameters)
+                .unwrap();
+        let points = tensor(&[-1.0, 1.0, 2.0], &[3, 1]);
+        let (mean, largest) = slope_statistics(&critic, &points);
+        assert!((mean.mean - 5.0 / 3.0).abs() < 1e-15 && largest == 3.0);
+        // Variance (2 (2/3)^2 + (4/3)^2) / 2 = 4/3 over three points.
+        assert!((mean.stderr - 2.0 / 3.0).abs() < 1e-15);
+        // A flow that stays where it is ends in the same points.
+        let flow = FlowSpecification::new(2.0, 3, 0.5).unwrap();
+        let found = evaluate(&affine(&[0.0], 0.0), &critic, &points, flow, None);
+        assert_eq!((found.critic_slope, found.critic_slope_max), (mean, largest));
+    }
+
+    #[test]
     fn the_gauge_removes_a_function_of_time_alone() {
         let flow = FlowSpecification::new(2.0, 5, 0.5).unwrap();
         let x0 = Tensor::rand([7, 2], OPTIONS);
