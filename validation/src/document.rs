@@ -36,7 +36,7 @@ pub fn markdown(claims: &[Claim]) -> String {
          are equations of arXiv:2407.11901; other items refer to notation.md.\n\n\
          What no run can do without is broken in the code itself: `python3 validation/mutations.py` applies the mutations \
          listed under a claim, one at a time, and each must fail it. `validation/sweep.py` mutates the numerics at random \
-         places.\n",
+         places; [what survived](records/mutations.md) is read by a person.\n",
     );
     let mutations = mutations();
     for claim in claims {
