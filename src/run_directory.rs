@@ -28,8 +28,11 @@ pub struct RunDirectory {
     pub notices: Vec<String>,
 }
 
-/// First line of the `config.toml` of a run; a file without it was not written by one.
-const MARK: &str = "# Resolved configuration of a run; continue it with `mnist --out FOLDER --resume`.\n";
+/// How the `config.toml` of a run begins; a file without it was not written by one.
+const MARK: &str = "# Resolved configuration of a run; ";
+
+/// The rest of its first line.
+const HINT: &str = "the same command with `--out FOLDER --resume` continues it.";
 
 impl RunDirectory {
     /// `outputs` that may be none of the files of the run in `folder`, which `option` names: they are refused before the work.
@@ -151,7 +154,7 @@ impl RunDirectory {
 
     /// Writes `config.toml`.
     pub fn write_configuration(&self, text: &str) -> Result<(), Failure> {
-        write_atomically(&self.configuration(), format!("{MARK}{text}").as_bytes())
+        write_atomically(&self.configuration(), format!("{MARK}{HINT}\n{text}").as_bytes())
     }
 
     /// A sign of life for processes on other machines that find the lock; cheap enough for every iteration.

@@ -9,6 +9,9 @@ use ndarray::ArrayView2;
 /// Targets per block: four AVX2 registers, or eight SSE2 registers.
 pub(super) const LANES: usize = 16;
 
+/// A quarter of a second-level cache of 1 MiB.
+const TILE_BYTES: usize = 256 << 10;
+
 /// Points packed as `[block][coordinate][lane]`; the last block is padded with zeros.
 #[derive(Debug, Clone)]
 pub(super) struct PackedPoints {
@@ -36,6 +39,11 @@ impl PackedPoints {
         self.count
     }
 
+    /// How many points of one tile fit a processor's second-level cache with room for the rows that pass over them; whole blocks.
+    pub(super) fn tile(&self) -> usize {
+        (TILE_BYTES / (LANES * self.dimension.max(1) * size_of::<f64>())).max(1) * LANES
+    }
+
     /// Squared distance between `point` (length `d`) and packed point `j`.
     pub(super) fn squared_distance(&self, point: &[f64], j: usize) -> f64 {
         let block = (j / LANES) * LANES * self.dimension + j % LANES;
@@ -58,6 +66,26 @@ impl PackedPoints {
             return unsafe { self.squared_distances_avx2(start, rows, out) };
         }
         self.kernel::<ROWS, false>(start, rows, out);
+    }
+
+    /// The same for four points, two at a time where the processor has no room for the sums of four.
+    #[allow(unsafe_code, reason = "vector instructions, after asking the processor for them")]
+    pub(super) fn squared_distances_of_four(&self, start: usize, rows: [&[f64]; 4], out: [&mut [f64]; 4]) {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the feature was detected on the running processor in the line above.
+            return unsafe { self.squared_distances_avx512(start, rows, out) };
+        }
+        let [x, y, z, w] = rows;
+        let [a, b, c, d] = out;
+        self.squared_distances(start, [x, y], [a, b]);
+        self.squared_distances(start, [z, w], [c, d]);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f")]
+    fn squared_distances_avx512(&self, start: usize, rows: [&[f64]; 4], out: [&mut [f64]; 4]) {
+        self.kernel::<4, true>(start, rows, out);
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -133,6 +161,27 @@ mod tests {
                     assert!((value - naive).abs() <= rounding);
                     assert!((packed.squared_distance(point, j) - naive).abs() <= rounding);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn four_points_at_a_time_give_the_same_digits_as_one() {
+        for (count, dimension) in [(1, 1), (33, 7), (50, 131)] {
+            let value = |seed: usize| ((seed * 7919) % 1009) as f64 / 1009.0;
+            let points = Array2::from_shape_fn((count, dimension), |(j, k)| value(j * dimension + k));
+            let rows = [1, 2, 3, 4].map(|r| (0..dimension).map(|k| value(r * 5003 + k)).collect::<Vec<_>>());
+            let packed = PackedPoints::new(points.view());
+            let mut four = [(); 4].map(|()| vec![0.0; count]);
+            packed.squared_distances_of_four(
+                0,
+                rows.each_ref().map(|row| &row[..]),
+                four.each_mut().map(|out| &mut out[..]),
+            );
+            for (row, found) in rows.iter().zip(&four) {
+                let mut one = vec![0.0; count];
+                packed.squared_distances(0, [row], [&mut one]);
+                assert_eq!(&one, found);
             }
         }
     }

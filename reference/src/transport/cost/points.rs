@@ -9,6 +9,12 @@ use crate::observer::{Stopped, Watch};
 use crate::specification::InvalidInput;
 use crate::transport::distance::{LANES, PackedPoints};
 
+/// Sources whose distances are computed at a time: with four, arithmetic and not loading takes the time.
+const GROUP: usize = 4;
+
+/// Sources that pass over one tile of targets while it is in cache.
+const PANEL: usize = 8 * GROUP;
+
 /// A [`PointwiseCost`] between points `x` `(n, d)` and `z` `(m, d)`, computed when asked for; memory `(n + m) d`.
 #[derive(Debug, Clone)]
 pub struct PointCost {
@@ -104,23 +110,39 @@ impl PointCost {
     fn into_dense_watched(self, watch: &mut Watch<'_>) -> Result<DenseCost, Stopped> {
         let (n, m) = (self.sources(), self.targets());
         let mut values = vec![0.0; n * m];
-        watch.in_pieces(n.div_ceil(2), |pairs| {
-            let first_pair = pairs.start;
-            let piece = &mut values[2 * first_pair * m..(2 * pairs.end).min(n) * m];
-            piece.par_chunks_mut(2 * m).enumerate().for_each(|(pair, rows)| {
-                let i = 2 * (first_pair + pair);
-                let (first, second) = rows.split_at_mut(m);
-                if second.is_empty() {
-                    self.fill_row(i, first);
-                } else {
-                    let points = [self.source(i), self.source(i + 1)];
-                    self.targets.squared_distances(0, points, [&mut *first, &mut *second]);
-                    rows.iter_mut().for_each(|value| *value = self.of_squared_distance(*value));
-                }
-            });
+        watch.in_pieces(n.div_ceil(GROUP), |groups| {
+            let first = groups.start * GROUP;
+            let rows = &mut values[first * m..(groups.end * GROUP).min(n) * m];
+            rows.par_chunks_mut(PANEL * m)
+                .enumerate()
+                .for_each(|(panel, rows)| self.fill_panel(first + panel * PANEL, rows));
         })?;
         let matrix = Array2::from_shape_vec((n, m), values).expect("n m values were allocated");
         Ok(DenseCost { matrix, forbids: false, enclosure: self.enclosure() })
+    }
+
+    /// Fills whole rows from source `first` on, a tile of targets at a time: a tile stays in cache while all rows of the panel
+    /// pass over it.
+    fn fill_panel(&self, first: usize, rows: &mut [f64]) {
+        let m = self.targets.count();
+        let tile = self.targets.tile();
+        for start in (0..m).step_by(tile.max(1)) {
+            let end = (start + tile).min(m);
+            for (group, rows) in rows.chunks_mut(GROUP * m).enumerate() {
+                let i = first + GROUP * group;
+                let mut out = rows.chunks_exact_mut(m).map(|row| &mut row[start..end]);
+                if let (Some(a), Some(b), Some(c), Some(d)) = (out.next(), out.next(), out.next(), out.next())
+                {
+                    let points = [0, 1, 2, 3].map(|k| self.source(i + k));
+                    self.targets.squared_distances_of_four(start, points, [a, b, c, d]);
+                } else {
+                    for (k, row) in rows.chunks_exact_mut(m).enumerate() {
+                        self.targets.squared_distances(start, [self.source(i + k)], [&mut row[start..end]]);
+                    }
+                }
+            }
+        }
+        rows.iter_mut().for_each(|value| *value = self.of_squared_distance(*value));
     }
 
     /// The dense cost when it needs at most `bytes` (see [`DENSE_COST_BYTES`](super::DENSE_COST_BYTES)), else this cost computed on the fly.
@@ -233,6 +255,21 @@ mod tests {
     use ndarray::array;
 
     use super::*;
+
+    #[test]
+    fn a_dense_cost_of_many_tiles_has_the_digits_of_its_rows() {
+        // 37 sources are groups of four and one more; 150 targets in 300 dimensions are two tiles.
+        let value = |(i, k): (usize, usize)| ((i * 7919 + k * 104_729) % 1009) as f64 / 1009.0;
+        let (x, z) = (Array2::from_shape_fn((37, 300), value), Array2::from_shape_fn((150, 300), value));
+        let cost = PointCost::new(PointwiseCost::Distance, x.view(), z.view()).expect("finite points");
+        assert!(cost.targets.tile() < 150);
+        let dense = cost.clone().into_dense();
+        for (i, row) in dense.matrix().outer_iter().enumerate() {
+            let mut found = vec![0.0; 150];
+            cost.fill_row(i, &mut found);
+            assert_eq!(row.to_vec(), found);
+        }
+    }
 
     #[test]
     fn dense_and_on_the_fly_costs_agree() {
