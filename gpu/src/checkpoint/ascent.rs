@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::file::{CheckpointError, parse, read, take, write};
-use super::model::model_of;
-use super::{Model, json};
+use super::model::{Model, model_of};
+use super::names::ASCENT;
+use super::writing::json;
 use crate::architecture::Features;
 use crate::ascent::HeightAscent;
 use crate::configuration::Configuration;
@@ -32,9 +33,6 @@ pub struct AscentRun {
     /// Where the noise of the next step comes from.
     pub noise: Stream,
 }
-
-/// The tensors beside the networks.
-pub(super) const TENSORS: [&str; 3] = ["ascent.heights", "ascent.average", "ascent.masses"];
 
 #[derive(Debug, Serialize, Deserialize)]
 struct AscentState {
@@ -76,7 +74,7 @@ impl AscentRun {
         };
         let (mut tensors, mut metadata) = self.model().parts(path)?;
         let values = [&self.ascent.heights, &self.ascent.average, &self.ascent.masses];
-        tensors.extend(TENSORS.iter().zip(values).map(|(name, value)| ((*name).to_owned(), value.copy())));
+        tensors.extend(ASCENT.iter().zip(values).map(|(name, value)| ((*name).to_owned(), value.copy())));
         metadata.insert("ascent".to_owned(), json(&state, path)?);
         write(path, &tensors, metadata)
     }
@@ -108,11 +106,11 @@ impl AscentRun {
             return Err(content(InvalidInput::new("data", value, allowed)));
         }
         let host = |name: &str| take(&container, name, &[count], (Kind::Double, Device::Cpu));
-        let [heights, average, masses] = TENSORS.map(host);
+        let [heights, average, masses] = ASCENT.map(host);
         let masses = masses.map_err(content)?;
         if masses.min().double_value(&[]) <= 0.0 {
             let value = masses.min().double_value(&[]);
-            return Err(content(InvalidInput::new(TENSORS[2], value, "shares > 0")));
+            return Err(content(InvalidInput::new(ASCENT[2], value, "shares > 0")));
         }
         let quantisation = Quantisation {
             prototypes: model.potential.prototypes().0.copy(),

@@ -1,14 +1,15 @@
 //! Networks from the tensors and metadata of a checkpoint, the whole of it checked before the first use.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use proxflow_reference::InvalidInput;
 use proxflow_reference::checkpoint::container::{CHECKSUM, Container};
 use proxflow_reference::checkpoint::{MOST_STEPS, SOURCE_LAW, parse_source_law};
 use tch::{Device, Kind};
 
-use super::file::{notices, take};
-use super::{Architectures, Model, NETWORKS, SECTIONS, ascent};
+use super::file::{CheckpointError, notices, parse, read, take};
+use super::names::{ASCENT, Architectures, NETWORKS, SECTIONS};
 use crate::architecture::{Activation, Architecture, Features};
 use crate::flow::FlowSpecification;
 use crate::network::Network;
@@ -28,6 +29,34 @@ const KEYS: [&str; 10] = [
 ];
 /// Said of the published weights.
 const PROVENANCE: &str = "source";
+
+/// The two networks of a checkpoint with the flow they were trained for.
+#[derive(Debug)]
+pub struct Model {
+    /// `U_theta`.
+    pub potential: Network,
+    /// `phi`.
+    pub discriminator: Network,
+    /// Horizon, steps and kinetic weight.
+    pub flow: FlowSpecification,
+    /// Lipschitz constant `L`.
+    pub lipschitz: f64,
+    /// The source law is uniform on `[low, high)^d`; the published `[0, 0.5]` where the checkpoint does not say.
+    pub source: [f64; 2],
+    /// What the reader did beyond reading (prefixes removed, half precision widened, entries passed over), one sentence each.
+    pub notices: Vec<String>,
+}
+
+impl Model {
+    /// Reads the networks of any checkpoint in this format, with or without training state. Names, shapes and metadata of the whole
+    /// file are checked before the first use: a missing, misshapen or unknown tensor, a wrong checksum and values that are not finite are refused.
+    pub fn load(path: &Path, options: (Kind, Device)) -> Result<Self, CheckpointError> {
+        let bytes = read(path)?;
+        let container = parse(path, &bytes)?;
+        model_of(&container, options)
+            .map_err(|source| CheckpointError::Content { path: path.to_owned(), source })
+    }
+}
 
 /// Reads and checks everything but training state: metadata, architectures, names and shapes of all tensors, values, checksum.
 pub(super) fn model_of(container: &Container<'_>, options: (Kind, Device)) -> Result<Model, InvalidInput> {
@@ -123,7 +152,7 @@ fn check_names(
                 names.iter().map(|name| format!("{}{name}", section.prefix(network))).collect::<Vec<_>>()
             })
         })
-        .chain(ascent::TENSORS.iter().map(|name| (*name).to_owned()))
+        .chain(ASCENT.iter().map(|name| (*name).to_owned()))
         .collect();
     let ours = |name: &str| {
         name.split('.')

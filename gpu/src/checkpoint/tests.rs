@@ -1,11 +1,19 @@
 #![allow(clippy::unwrap_used)]
 
-use proxflow_reference::checkpoint::container::Container;
+use std::collections::BTreeMap;
+use std::path::Path;
 
+use proxflow_reference::checkpoint::container::Container;
+use tch::{Device, Kind, Tensor};
+
+use super::file::write;
+use super::writing::{collect, flow_metadata};
 use super::*;
-use crate::architecture::Activation;
+use crate::architecture::{Activation, Architecture};
+use crate::configuration::Configuration;
 use crate::objective::Case;
 use crate::schedule::Schedule;
+use crate::train::{Source, Trainer};
 
 const OPTIONS: (Kind, Device) = (Kind::Float, Device::Cpu);
 
