@@ -9,7 +9,7 @@ use proxflow_gpu::device::{DeviceChoice, keep_freed_memory};
 use proxflow_gpu::flow;
 use proxflow_gpu::indicators::{self, Estimate, FlowIndicators};
 use proxflow_gpu::random::{Stream, StreamLabel, place};
-use proxflow_io::output::Outputs;
+use proxflow_io::output::{Outputs, require_folder};
 use serde_json::json;
 use tch::Kind;
 
@@ -60,6 +60,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             "a folder without these files",
         ));
     }
+    require_folder("hub", &arguments.hub)?;
     let device =
         prepare_device(arguments.common.device.unwrap_or(DeviceChoice::Auto), arguments.common.threads)?;
     keep_freed_memory();

@@ -76,6 +76,19 @@ pub fn require_own_report(path: &Path, keys: &[&str], remedy: &str) -> Result<()
     Err(Failure::bad_input("output", value, remedy))
 }
 
+/// Refuses, before the work, a `folder` in which no file can be written: one that exists, or the nearest above it that does.
+pub fn require_folder(option: &str, folder: &Path) -> Result<(), Failure> {
+    let nearest = folder.ancestors().find(|path| path.symlink_metadata().is_ok());
+    let nearest = nearest.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match tempfile::tempfile_in(nearest) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let value = format!("{} ({error})", folder.display());
+            Err(Failure::bad_input(option, value, "a folder that can be made and written to"))
+        }
+    }
+}
+
 fn require_writable(option: &str, path: &Path) -> Result<(), Failure> {
     let refuse = |value: &dyn std::fmt::Display, allowed: &str| {
         Err(Failure::bad_input(format!("{option}: cannot write {}", path.display()), value, allowed))
@@ -269,6 +282,21 @@ mod tests {
             write_atomically(Path::new("/dev/full"), b"x").unwrap_err().to_string().contains("/dev/full")
         );
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary file stays");
+    }
+
+    #[test]
+    fn folders_are_judged_by_the_nearest_that_exists() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(require_folder("hub", &folder.path().join("a/b/c")).is_ok());
+        assert!(require_folder("hub", folder.path()).is_ok());
+        assert!(require_folder("hub", Path::new("relative")).is_ok());
+        let file = folder.path().join("file");
+        std::fs::write(&file, "kept").unwrap();
+        for taken in [file.clone(), file.join("below")] {
+            let error = require_folder("hub", &taken).unwrap_err().to_string();
+            assert!(error.contains("hub: ") && error.contains("file"), "{error}");
+        }
+        assert_eq!(std::fs::read(&file).unwrap(), b"kept");
     }
 
     #[test]
