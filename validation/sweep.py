@@ -196,10 +196,12 @@ def main():
                 print(f"{'':12}       cargo test {' '.join(command)}")
         return 0
     copy_tree()
+    # Of what was copied: the working tree may change while the sweep runs.
+    places = {group: mutants(GROUPS[group][0]) for group in arguments.group}
     results = []
     for group in arguments.group:
-        paths, commands, seconds = GROUPS[group]
-        every = mutants(paths)
+        _, commands, seconds = GROUPS[group]
+        every = places[group]
         drawn = random.Random(arguments.seed).sample(every, min(arguments.count, len(every)))
         verdict, took, names = run(commands, seconds)
         if verdict != "survived":

@@ -131,10 +131,15 @@ pub fn primal_value(
     PrimalValue {
         transport: compensated_sum(plan.iter().map(paid)),
         divergence: compensated_sum(terms.iter().copied()),
-        transport_scale: plan.iter().map(|arc| paid(arc).abs()).sum(),
+        transport_scale: transport_scale(cost, plan),
         scale: terms.iter().map(|term| term.abs()).sum(),
         second_marginal,
     }
+}
+
+/// `<|c|, G>`: the size of what `<c, G>` adds up.
+pub(crate) fn transport_scale(cost: &dyn GroundCost, plan: &SparsePlan) -> f64 {
+    plan.iter().map(|&(i, j, mass)| mass * cost.entry(i as usize, j as usize).abs()).sum()
 }
 
 /// Bound of the rounding error of both sums of a certificate: a few units in the last place of their terms, whose sum of
@@ -183,7 +188,11 @@ pub(crate) fn compensated_sum(terms: impl Iterator<Item = f64>) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use ndarray::{Array2, array};
+
     use super::*;
+    use crate::specification::DivergenceKind;
+    use crate::transport::DenseCost;
 
     #[test]
     fn compensated_sum_keeps_what_a_plain_sum_loses() {
@@ -191,6 +200,22 @@ mod tests {
         assert_eq!(compensated_sum(terms.into_iter()), 2.0);
         assert_eq!(terms.iter().sum::<f64>(), 0.0);
         assert_eq!(compensated_sum([1.0, f64::INFINITY].into_iter()), f64::INFINITY);
+    }
+
+    #[test]
+    fn the_scale_of_a_transport_is_its_value_at_the_sizes_of_the_costs() {
+        let matrix = array![[0.0, -3.0], [0.5, 4.0]];
+        let plan = vec![(0, 0, 0.25), (0, 1, 0.25), (1, 1, 0.5)];
+        let of = |matrix: Array2<f64>| DenseCost::new(matrix).expect("finite");
+        let kl = Generator::new(DivergenceKind::KullbackLeibler).expect("a listed kind");
+        let value = |cost: &DenseCost| primal_value(cost, &[0.5, 0.5], &kl, &plan);
+        let (signed, sizes) = (of(matrix.clone()), of(matrix.mapv(f64::abs)));
+        assert_eq!(value(&signed).transport_scale, value(&sizes).transport);
+        assert!(value(&signed).transport < value(&sizes).transport);
+        // A rounding error follows the unit of the costs, and free arcs have none.
+        let scaled = of(&matrix * 8.0);
+        assert_eq!(transport_scale(&scaled, &plan), 8.0 * transport_scale(&signed, &plan));
+        assert_eq!(transport_scale(&signed, &vec![(0, 0, 1.0)]), 0.0);
     }
 
     #[test]

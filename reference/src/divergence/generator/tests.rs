@@ -217,6 +217,21 @@ proptest! {
 }
 
 #[test]
+fn next_to_order_one_the_recession_slope_is_the_limit_of_the_slope() {
+    // f'(x) = (x^b - 1)/b with b = a - 1 < 0 comes within x^b/|b| of it.
+    for order in [0.985, 0.99, 0.999, 1.0 - 1e-6] {
+        let generator = Generator::new(DivergenceKind::Alpha(order)).unwrap();
+        assert!(generator.is_centred());
+        let (b, slope) = (order - 1.0, generator.recession_slope());
+        for log_x in [0.0, 1.0, 50.0, 600.0] {
+            let left = (b * log_x).exp() / b.abs();
+            let limit = generator.derivative(log_x.exp()) + left;
+            assert!((limit / slope - 1.0).abs() < 1e-12, "{order} {log_x}: {limit} {slope}");
+        }
+    }
+}
+
+#[test]
 fn orders_outside_the_range_are_refused() {
     for order in [1.0, 0.0, -1.0, f64::NAN, f64::INFINITY] {
         assert!(Generator::new(DivergenceKind::Alpha(order)).is_err(), "{order}");

@@ -8,7 +8,7 @@ use crate::certificate::{Bounds, Certified, Sign, Termination, gated};
 use crate::observer::{Stopped, Watch};
 use crate::rigorous;
 use crate::transport::certificate::{
-    SparsePlan, compensated_sum, largest_charged, lower_transform, rounding_of_sums,
+    SparsePlan, compensated_sum, largest_charged, lower_transform, rounding_of_sums, transport_scale,
 };
 use crate::transport::cost::GroundCost;
 use crate::transport::pricing;
@@ -165,8 +165,7 @@ impl Problem<'_> {
     }
 
     fn rounding(&self, plan: &SparsePlan, scale: f64) -> f64 {
-        let paid = |&(i, j, mass): &(u32, u32, f64)| mass * self.cost.entry(i as usize, j as usize).abs();
-        rounding_of_sums(self.cost, plan.iter().map(paid).sum(), scale, self.p.len() + self.q.len())
+        rounding_of_sums(self.cost, transport_scale(self.cost, plan), scale, self.p.len() + self.q.len())
     }
 }
 
