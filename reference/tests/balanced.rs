@@ -1,6 +1,9 @@
 //! Balanced transport and the Wasserstein distances: certificates, enumeration, the line and the circle.
 #![allow(clippy::unwrap_used)]
 
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use ndarray::{Array2, array};
 use proptest::prelude::*;
 use proxflow_reference::transport::circle::{w1_circle, w2_circle};
@@ -9,7 +12,7 @@ use proxflow_reference::transport::{
     BalancedTransport, DenseCost, GroundCost, Order, PointCost, PointwiseCost, WassersteinDistance,
     balanced_transport, wasserstein,
 };
-use proxflow_reference::{Measure, Options, Termination};
+use proxflow_reference::{Measure, Options, Progress, Termination};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -173,6 +176,33 @@ fn uniform_weights_on_a_regular_grid_do_not_cycle() {
         PointCost::new(PointwiseCost::SquaredDistance, points.view(), shifted.view()).unwrap().into_dense();
     let solution = balanced_transport(&cost, &p, &p, &Options::new()).unwrap();
     check(&cost, &p, &p, &solution).unwrap();
+}
+
+#[test]
+fn a_stop_at_any_look_leaves_bounds_that_contain_the_value() {
+    let mut random = ChaCha8Rng::seed_from_u64(12);
+    let mut points = |n: usize| Array2::from_shape_simple_fn((n, 2), || random.random_range(-1.0..1.0));
+    let (x, z) = (points(300), points(250));
+    let (p, q) = (weights(300, 0.0, &mut random), weights(250, 0.1, &mut random));
+    let cost = PointCost::new(PointwiseCost::SquaredDistance, x.view(), z.view()).unwrap().into_dense();
+    let value = balanced_transport(&cost, &p, &q, &Options::new()).unwrap().upper;
+    let mut least = f64::INFINITY;
+    for looks in 0.. {
+        let left = AtomicUsize::new(looks);
+        let watch = |_: &Progress| match left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)) {
+            Ok(_) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        };
+        let stopped = balanced_transport(&cost, &p, &q, &Options::new().observed_by(&watch)).unwrap();
+        assert!(stopped.lower <= value + 1e-13 && value <= stopped.upper + 1e-13, "{looks}");
+        if stopped.is_converged() {
+            break;
+        }
+        assert_eq!(stopped.termination, Termination::Cancelled, "{looks}");
+        least = least.min(stopped.gap());
+    }
+    // The last looks are taken at the optimum.
+    assert!(least < 1e-3 * value, "{least} {value}");
 }
 
 #[test]
