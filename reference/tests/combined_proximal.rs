@@ -274,6 +274,9 @@ fn priced_singular_mass_stays_where_it_is() {
     assert!(solved.gap().abs() < 1e-12 && solved.stayed[0] > 0.9);
     assert!(solved.upper <= 2.0 * 2f64.ln() + 1e-12);
     assert!((solved.intermediate[0] + solved.stayed[0] - 1.0).abs() < 1e-14);
+    // All mass is on its way or stays.
+    assert!((solved.masses().iter().sum::<f64>() - 1.0).abs() < 1e-14);
+    assert_eq!(solved.paths.iter().filter(|path| path.data.is_none()).count(), 1);
     for (k, path) in solved.paths.iter().enumerate().filter(|(_, path)| path.data.is_none()) {
         assert_eq!(solved.starts.row(k), solved.endpoints.row(k));
         assert_eq!(path.mass, solved.stayed[0]);
