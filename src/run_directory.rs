@@ -184,7 +184,12 @@ impl RunDirectory {
 
     /// `checkpoint.safetensors`.
     pub fn checkpoint(&self) -> PathBuf {
-        self.folder.join(CHECKPOINT)
+        Self::checkpoint_in(&self.folder)
+    }
+
+    /// `checkpoint.safetensors` of the run in `folder`, for a process that only reads it.
+    pub fn checkpoint_in(folder: &Path) -> PathBuf {
+        folder.join(CHECKPOINT)
     }
 
     /// `report.json`.

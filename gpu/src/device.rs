@@ -117,6 +117,29 @@ pub fn keep_freed_memory() {
     }
 }
 
+/// Makes the threads of libtorch's OpenMP pool sleep, not spin, while they wait for each other: beside other load a spinning thread
+/// takes the processor from the one that it waits for. The library reads its settings when it is loaded, before `main`, so this starts the
+/// program anew, once, unless the environment already says how to wait. To be called before anything else is done.
+pub fn wait_passively() {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::unix::process::CommandExt;
+        let settings = ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"];
+        if settings.iter().any(|name| std::env::var_os(name).is_some()) {
+            return;
+        }
+        if let Ok(program) = std::env::current_exe() {
+            let mut arguments = std::env::args_os();
+            let mut command = std::process::Command::new(program);
+            if let Some(name) = arguments.next() {
+                command.arg0(name);
+            }
+            // Returns on failure only; the program then goes on as it is.
+            let _ = command.args(arguments).env("OMP_WAIT_POLICY", "passive").exec();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@
 //!
 //! Read in this order: [`architecture`] and [`network`] (what U and phi are), [`polyphase`] and [`linearisation`] (their local
 //! linear maps, and exact parameter gradients from them), [`flow`] \[39\], [`divergence`] (Lambda and its gradient), [`objective`] \[40-42\], [`train`]
-//! (Algorithm 1) with [`schedule`] (learning rates over a run), [`indicators`] (what is measured), [`checkpoint`].
+//! (Algorithm 1) with [`schedule`] (learning rates over a run) and [`team`] (threads and processes that share a batch; [`distributed`]), [`indicators`] (what is measured), [`checkpoint`].
 //!
 //! Flows that solve the Hamilton-Jacobi equation by construction: [`hopf_lax`] (the potential and its slopes), [`quantisation`] (where its
 //! prototypes come from), [`ascent`] (its heights, by concave ascent with a certificate).
@@ -20,6 +20,7 @@ pub mod ascent;
 pub mod checkpoint;
 pub mod configuration;
 pub mod device;
+pub mod distributed;
 pub mod divergence;
 pub mod flow;
 pub mod hopf_lax;
@@ -31,4 +32,7 @@ pub mod polyphase;
 pub mod quantisation;
 pub mod random;
 pub mod schedule;
+pub mod team;
 pub mod train;
+mod tree;
+mod winners;

@@ -14,7 +14,7 @@ use tch::Tensor;
 
 use crate::architecture::Features;
 use crate::network::Network;
-use crate::polyphase::{BlockState, PolyphaseBlock};
+use crate::polyphase::{BlockState, PolyphaseBlock, from_cells, into_cells};
 
 /// The local linear map of a network at a batch of points `x (B, d)` and a time.
 pub struct Linearisation<'a> {
@@ -36,6 +36,15 @@ pub struct Linearisation<'a> {
 impl<'a> Linearisation<'a> {
     /// Forward and adjoint pass at `x (B, d)` and time `t`. The network must be piecewise linear.
     pub fn new(network: &'a Network, x: &Tensor, t: f64) -> Self {
+        Self::of(network, x, t, false)
+    }
+
+    /// The same, ready for [`Self::value_gradient`].
+    pub fn recorded(network: &'a Network, x: &Tensor, t: f64) -> Self {
+        Self::of(network, x, t, true)
+    }
+
+    fn of(network: &'a Network, x: &Tensor, t: f64, record: bool) -> Self {
         debug_assert!(network.architecture().is_piecewise_linear());
         tch::no_grad(|| {
             let batch = x.size()[0];
@@ -49,7 +58,7 @@ impl<'a> Linearisation<'a> {
             let mut block_states = Vec::with_capacity(blocks.len());
             let mut signal = as_signal(network, x);
             for block in &blocks {
-                let (output, state) = block.forward(signal);
+                let (output, state) = block.forward(&signal, record);
                 block_states.push(state);
                 signal = output;
             }
@@ -116,10 +125,7 @@ impl<'a> Linearisation<'a> {
     /// `grad_x U(x, t)`, `(B, d)`.
     pub fn gradient(&self) -> Tensor {
         tch::no_grad(|| match (self.blocks.first(), self.block_adjoints.first()) {
-            (Some(block), Some(selected)) => {
-                let cells = block.backward(selected);
-                cells.pixel_shuffle(1 << self.blocks.len()).reshape([self.batch, -1])
-            }
+            (Some(block), Some(selected)) => from_cells(&block.backward(selected), 1 << self.blocks.len()),
             _ => self.network.features_only(&self.feature_adjoint),
         })
     }
@@ -133,7 +139,7 @@ impl<'a> Linearisation<'a> {
         }
     }
 
-    /// Gradient of `sum_b w_b U(x_b)` with respect to every parameter, `w (B)`.
+    /// Gradient of `sum_b w_b U(x_b)` with respect to every parameter, `w (B)`; of a linearisation that was [`Self::recorded`].
     pub fn value_gradient(&self, weights: &Tensor) -> Vec<Tensor> {
         tch::no_grad(|| {
             let weights = weights.reshape([self.batch, 1]);
@@ -193,7 +199,7 @@ fn active(hidden: &Tensor) -> Tensor {
 fn as_signal(network: &Network, x: &Tensor) -> Tensor {
     match &network.architecture().features {
         Features::Image { side, channels } => {
-            x.reshape([x.size()[0], 1, *side, *side]).pixel_unshuffle(1 << channels.len())
+            into_cells(&x.reshape([x.size()[0], 1, *side, *side]), 1 << channels.len())
         }
         _ => x.shallow_clone(),
     }
@@ -268,7 +274,7 @@ mod tests {
             let x = Tensor::rand([batch, network.architecture().dimension()], OPTIONS);
             let direction = Tensor::randn_like(&x);
             let weights = Tensor::randn([batch], OPTIONS);
-            let linear = Linearisation::new(&network, &x, 0.7);
+            let linear = Linearisation::recorded(&network, &x, 0.7);
 
             let parameters: Vec<Tensor> =
                 network.parameters().iter().map(|p| p.detach().copy().set_requires_grad(true)).collect();

@@ -51,6 +51,12 @@ impl Network {
         Self { architecture, parameters }
     }
 
+    /// The same parameters under another handle, for another thread.
+    pub(crate) fn share(&self) -> Self {
+        let parameters = self.parameters.iter().map(Tensor::shallow_clone).collect();
+        Self { architecture: self.architecture.clone(), parameters }
+    }
+
     /// Takes given parameters; their number and shapes must be those of `architecture`.
     pub fn from_parameters(
         architecture: Architecture,

@@ -16,6 +16,7 @@ use crate::divergence::dual_functional;
 use crate::flow::FlowSpecification;
 use crate::linearisation::{Linearisation, accumulate};
 use crate::network::Network;
+use crate::team::{Contribution, Part};
 
 /// Which of the two proximals an experiment uses \[46-49\].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,60 +96,107 @@ pub fn critic(
     data: &Tensor,
     penalty: Option<(Penalty, &Tensor)>,
 ) -> CriticEvaluation {
-    let both = Tensor::cat(&[generated, data], 0);
-    let (generated_count, data_count) = (generated.size()[0], data.size()[0]);
-    let evaluate = |values: &Tensor| {
-        let values = values.detach();
-        let dual = dual_functional(kind, &to_f64(&values.narrow(0, generated_count, data_count)));
-        let weights = Tensor::cat(
-            &[
-                Tensor::full(
-                    [generated_count],
-                    -1.0 / generated_count as f64,
-                    (Kind::Double, tch::Device::Cpu),
-                ),
-                Tensor::from_slice(&dual.weights),
-            ],
-            0,
-        );
-        let mean = mean_of(&values.narrow(0, 0, generated_count));
-        (mean, dual.value, weights.to_kind(values.kind()).to_device(values.device()))
+    let CriticPart { generated_mean, dual_functional, mut contributions } =
+        critic_part(discriminator, kind, generated, data, penalty, &Part::whole());
+    let ([penalty], gradient) = contributions.pop().expect("the whole batch is one piece");
+    CriticEvaluation { generated_mean, dual_functional, penalty, gradient }
+}
+
+/// The critic's objective as one part of a batch sees it.
+pub struct CriticPart {
+    /// `mean phi(x_N)` of the whole batch.
+    pub generated_mean: f64,
+    /// `Lambda(phi)` of the whole batch.
+    pub dual_functional: f64,
+    /// What each piece here adds to the penalty and to the gradient.
+    pub contributions: Vec<Contribution<1>>,
+}
+
+/// The same on one part of a batch: `generated`, `data` and the points between them are its rows.
+pub fn critic_part(
+    discriminator: &Network,
+    kind: DivergenceKind,
+    generated: &Tensor,
+    data: &Tensor,
+    penalty: Option<(Penalty, &Tensor)>,
+    part: &Part<'_>,
+) -> CriticPart {
+    let pieces: Vec<[Tensor; 2]> =
+        part.cut(generated, 0).into_iter().zip(part.cut(data, 0)).map(|(x, y)| [x, y]).collect();
+    let both: Vec<Tensor> = pieces.iter().map(|pair| Tensor::cat(pair, 0)).collect();
+    let between = match penalty {
+        Some((penalty, between)) => {
+            part.cut(between, 0).into_iter().map(|points| Some((penalty, points))).collect()
+        }
+        None => pieces.iter().map(|_| None).collect::<Vec<_>>(),
+    };
+    // `mean phi(x_N)` and `Lambda(phi)` of the whole batch from the values of the pieces here, and each piece's weights.
+    let evaluate = |values: &[Tensor]| {
+        let counts = pieces.iter().map(|[x, y]| (x.size()[0], y.size()[0]));
+        let local = values.iter().zip(counts.clone());
+        let local = local.map(|(values, (x, y))| (values.narrow(0, 0, x), values.narrow(0, x, y)));
+        let (on_generated, on_data): (Vec<Tensor>, Vec<Tensor>) = local.unzip();
+        let [on_generated, on_data] =
+            part.gather([&Tensor::cat(&on_generated, 0), &Tensor::cat(&on_data, 0)]);
+        let dual = dual_functional(kind, &to_f64(&on_data));
+        let weight = -1.0 / part.batch(generated.size()[0]) as f64;
+        let weights = part.own(&dual.weights).into_iter().zip(counts).map(|(on_data, (x, _))| {
+            let on_generated = Tensor::full([x], weight, (Kind::Double, tch::Device::Cpu));
+            let weights = Tensor::cat(&[on_generated, Tensor::from_slice(on_data)], 0);
+            weights.to_kind(values[0].kind()).to_device(values[0].device())
+        });
+        (mean_of(&on_generated), dual.value, weights.collect::<Vec<_>>())
     };
     let excess = |slopes: &Tensor, lipschitz: f64| {
         slopes.square().sum_dim_intlist(1, true, slopes.kind()) - lipschitz * lipschitz
     };
 
     if discriminator.architecture().is_piecewise_linear() {
-        let linear = Linearisation::new(discriminator, &both, 0.0);
-        let (generated_mean, dual_functional, weights) = evaluate(linear.value());
-        let mut gradient = linear.value_gradient(&weights);
-        let penalty = penalty.map_or(0.0, |(Penalty { weight, lipschitz }, between)| {
-            let linear = Linearisation::new(discriminator, between, 0.0);
-            let slopes = linear.gradient();
-            let excess = excess(&slopes, lipschitz);
-            let active = excess.gt(0.0).to_kind(slopes.kind());
-            let direction = slopes * active * (2.0 * weight / between.size()[0] as f64);
-            accumulate(&mut gradient, linear.slope_gradient(&direction));
-            weight * mean_of(&excess.relu())
+        let linear: Vec<_> =
+            both.iter().map(|both| Linearisation::recorded(discriminator, both, 0.0)).collect();
+        let values: Vec<Tensor> = linear.iter().map(|linear| linear.value().shallow_clone()).collect();
+        let (generated_mean, dual_functional, weights) = evaluate(&values);
+        let pieces = linear.into_iter().zip(&weights).zip(between);
+        let contributions = pieces.map(|((linear, weights), between)| {
+            let mut gradient = linear.value_gradient(weights);
+            let penalty = between.map_or(0.0, |(Penalty { weight, lipschitz }, between)| {
+                let linear = Linearisation::new(discriminator, &between, 0.0);
+                let slopes = linear.gradient();
+                let excess = excess(&slopes, lipschitz);
+                let active = excess.gt(0.0).to_kind(slopes.kind());
+                let direction = slopes * active * (2.0 * weight / part.batch(between.size()[0]) as f64);
+                accumulate(&mut gradient, linear.slope_gradient(&direction));
+                weight * mean_of(&excess.relu()) * part.fraction(between.size()[0])
+            });
+            ([penalty], gradient)
         });
-        return CriticEvaluation { generated_mean, dual_functional, penalty, gradient };
+        let contributions = contributions.collect();
+        return CriticPart { generated_mean, dual_functional, contributions };
     }
 
     tch::with_grad(|| {
-        let (copy, parameters) = differentiable(discriminator);
-        let values = copy.value(&both, 0.0);
-        let (generated_mean, dual_functional, weights) = evaluate(&values);
-        let mut loss = (values * weights).sum(both.kind());
-        let penalty = penalty.map_or(0.0, |(Penalty { weight, lipschitz }, between)| {
-            let x = between.detach().set_requires_grad(true);
-            let total = copy.value(&x, 0.0).sum(x.kind());
-            let slopes = Tensor::run_backward(&[total], &[&x], true, true).remove(0);
-            let term = excess(&slopes, lipschitz).relu().mean(x.kind()) * weight;
-            loss = &loss + &term;
-            f64_of(&term)
+        let copies: Vec<_> = both.iter().map(|_| differentiable(discriminator)).collect();
+        let values: Vec<Tensor> =
+            copies.iter().zip(&both).map(|(copy, both)| copy.0.value(both, 0.0)).collect();
+        let detached: Vec<Tensor> = values.iter().map(Tensor::detach).collect();
+        let (generated_mean, dual_functional, weights) = evaluate(&detached);
+        let pieces = copies.iter().zip(values.iter().zip(&weights)).zip(between);
+        let contributions = pieces.map(|(((copy, parameters), (values, weights)), between)| {
+            let mut loss = (values * weights).sum(values.kind());
+            let penalty = between.map_or(0.0, |(Penalty { weight, lipschitz }, between)| {
+                let x = between.detach().set_requires_grad(true);
+                let total = copy.value(&x, 0.0).sum(x.kind());
+                let slopes = Tensor::run_backward(&[total], &[&x], true, true).remove(0);
+                let term =
+                    excess(&slopes, lipschitz).relu().mean(x.kind()) * (weight * part.fraction(x.size()[0]));
+                loss = &loss + &term;
+                f64_of(&term)
+            });
+            let gradient = Tensor::run_backward(&[with_all(loss, parameters)], parameters, false, false);
+            ([penalty], gradient)
         });
-        let gradient = Tensor::run_backward(&[with_all(loss, &parameters)], &parameters, false, false);
-        CriticEvaluation { generated_mean, dual_functional, penalty, gradient }
+        let contributions = contributions.collect();
+        CriticPart { generated_mean, dual_functional, contributions }
     })
 }
 
@@ -161,11 +209,33 @@ pub fn potential(
     flow: FlowSpecification,
     case: Case,
 ) -> PotentialEvaluation {
-    if potential.architecture().is_piecewise_linear() {
-        potential_without_unrolling(potential, discriminator, x0, flow, case)
+    let mut contributions = potential_part(potential, discriminator, x0, flow, case, &Part::whole());
+    let ([terminal, kinetic_energy], gradient) = contributions.pop().expect("the whole batch is one piece");
+    PotentialEvaluation { terminal, kinetic_energy, gradient }
+}
+
+/// The same on the rows `x_0` of one part of a batch: what each piece here adds to [`PotentialEvaluation::terminal`] and
+/// [`PotentialEvaluation::kinetic_energy`], and to the gradient.
+pub fn potential_part(
+    potential: &Network,
+    discriminator: &Network,
+    x0: &Tensor,
+    flow: FlowSpecification,
+    case: Case,
+    part: &Part<'_>,
+) -> Vec<Contribution<2>> {
+    let evaluate = if potential.architecture().is_piecewise_linear() {
+        potential_without_unrolling
     } else {
-        potential_by_adjoint(potential, discriminator, x0, flow, case)
-    }
+        potential_by_adjoint
+    };
+    let contribution = |x0: Tensor| {
+        let count = x0.size()[0];
+        let local = evaluate(potential, discriminator, &x0, flow, case, part.batch(count));
+        let fraction = part.fraction(count);
+        ([local.terminal * fraction, local.kinetic_energy * fraction], local.gradient)
+    };
+    part.cut(x0, 0).into_iter().map(contribution).collect()
 }
 
 fn potential_without_unrolling(
@@ -174,6 +244,7 @@ fn potential_without_unrolling(
     x0: &Tensor,
     flow: FlowSpecification,
     case: Case,
+    batch: i64,
 ) -> PotentialEvaluation {
     let rate = flow.step() / flow.lambda;
     let mut x = x0.detach();
@@ -185,7 +256,7 @@ fn potential_without_unrolling(
         steps.push((linear, slope));
     }
     let terminal = discriminator.slope(&x, 0.0);
-    let scale = rate / x.size()[0] as f64;
+    let scale = rate / batch as f64;
     let mut gradient = Vec::new();
     for (linear, slope) in &steps {
         accumulate(&mut gradient, linear.slope_gradient(&(forcing(slope, &terminal.gradient, case) * scale)));
@@ -203,6 +274,7 @@ fn potential_by_adjoint(
     x0: &Tensor,
     flow: FlowSpecification,
     case: Case,
+    batch: i64,
 ) -> PotentialEvaluation {
     let rate = flow.step() / flow.lambda;
     let mut positions = vec![x0.detach()];
@@ -211,7 +283,7 @@ fn potential_by_adjoint(
         positions.push(&positions[k] - slope * rate);
     }
     let terminal = discriminator.slope(&positions[flow.steps], 0.0);
-    let scale = rate / x0.size()[0] as f64;
+    let scale = rate / batch as f64;
     let mut costate = terminal.gradient;
     let mut kinetic_energy = 0.0;
     let mut gradient = Vec::new();
@@ -392,6 +464,58 @@ mod tests {
                 });
                 assert_close(&ours.gradient, &expected);
             }
+        }
+    }
+
+    /// The mean over the pieces of the gradients of their own objectives, beside the sum of the pieces' contributions.
+    #[test]
+    fn pieces_sum_to_the_whole_gradient_and_averaged_local_gradients_do_not() {
+        let mut discriminator = network(Architecture::dense(3, &[16, 16], Activation::Relu, false), 9);
+        // Critic values that are spread widely, as in training, so that Lambda is far from linear.
+        tch::no_grad(|| {
+            for parameter in discriminator.parameters_mut() {
+                let _ = parameter.g_mul_scalar_(3.0);
+            }
+        });
+        let [x, y, between] = [11, 12, 13].map(|seed| {
+            tch::manual_seed(seed);
+            Tensor::randn([32, 3], OPTIONS)
+        });
+        let penalty = Penalty { weight: 0.1, lipschitz: 0.01 };
+        let flat = |gradient: &[Tensor]| {
+            Tensor::cat(&gradient.iter().map(|t| t.flatten(0, -1)).collect::<Vec<_>>(), 0)
+        };
+        for kind in ["kl", "reverse-kl", "alpha:0.5", "chi2", "js", "hellinger"] {
+            let kind: DivergenceKind = kind.parse().unwrap();
+            let whole = critic(&discriminator, kind, &x, &y, Some((penalty, &between)));
+            let team = crate::team::Team::new(2, 4, None).unwrap();
+            let ranges = team.parts(32);
+            let inputs: Vec<_> = ranges
+                .iter()
+                .map(|rows| {
+                    let own = |t: &Tensor| t.narrow(0, rows.start as i64, rows.len() as i64);
+                    (discriminator.share(), own(&x), own(&y), own(&between))
+                })
+                .collect();
+            let parts = team
+                .each(32, inputs, |part, (network, x, y, between)| {
+                    let penalty = Some((penalty, &between));
+                    let found = critic_part(&network, kind, &x, &y, penalty, part);
+                    let pieces = part.cut(&x, 0).into_iter().zip(part.cut(&y, 0)).zip(part.cut(&between, 0));
+                    let local = pieces.map(|((x, y), between)| {
+                        let penalty = penalty.map(|(penalty, _)| (penalty, &between));
+                        flat(&critic(&network, kind, &x, &y, penalty).gradient)
+                    });
+                    (found.contributions, local.collect::<Vec<_>>())
+                })
+                .unwrap();
+            let averaged: Tensor = parts.iter().flat_map(|part| &part.1).map(|local| local / 4.0).sum();
+            let ([total], summed) = team.sum(parts.into_iter().flat_map(|part| part.0).collect()).unwrap();
+            let expected = flat(&whole.gradient);
+            let error = |found: &Tensor| f64_of(&((found - &expected).norm() / expected.norm()));
+            assert!((total / whole.penalty - 1.0).abs() < 1e-13);
+            assert!(error(&flat(&summed)) < 1e-12, "{kind}: {}", error(&flat(&summed)));
+            assert!(error(&averaged) > 0.1, "{kind}: averaging is off by {} only", error(&averaged));
         }
     }
 }

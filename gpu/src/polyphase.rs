@@ -10,14 +10,17 @@
 //! blocks runs wholly on the final grid, starting from `f = 2^n`. This is exact. On the CPU it makes the adjoint of the first block, an
 //! 8-to-1 channel convolution that libtorch runs at a fraction of its speed, several times cheaper (docs/records/results.md).
 //!
+//! Signals lie with their channels last in memory: a pooling window is then four neighbouring runs of channels, and convolutions
+//! need no other order inside.
+//!
 //! The block has no bias, so one 0/1 selection per sample describes it locally: `block(x) = S W' x`, with adjoint `W'^T S^T`.
 
 use tch::Tensor;
 
+use crate::winners::{WINDOW, Winners};
+
 /// Width of the square kernel.
 pub const KERNEL: i64 = 7;
-/// The four positions of a 2x2 pooling window.
-const WINDOW: i64 = 4;
 
 /// The polyphase weights of one block.
 pub struct PolyphaseBlock {
@@ -32,10 +35,10 @@ pub struct PolyphaseBlock {
 
 /// The local linear map of a block at a batch of inputs.
 pub struct BlockState {
-    /// Input `(B, f^2 c_in, h, w)`.
-    input: Tensor,
-    /// 0/1 selection `(B, 4, (f/2)^2 c_out h w)`: the winning pixel of each window, where its value is positive.
-    selection: Tensor,
+    /// The convolution's output with its graph, and the polyphase weights it grows from.
+    recorded: Option<(Tensor, Tensor)>,
+    /// The winning pixel of each window.
+    winners: Winners,
 }
 
 impl PolyphaseBlock {
@@ -56,20 +59,20 @@ impl PolyphaseBlock {
     }
 
     /// `(B, f^2 c_in, h, w)` to `(B, (f/2)^2 c_out, h, w)` with the state for the adjoint and tangent maps.
-    pub fn forward(&self, input: Tensor) -> (Tensor, BlockState) {
-        let size = input.size();
-        let windows = self.windows(&self.convolve(&input, &self.forward));
-        let maximum = windows.amax([1], false);
-        let selection = first_winners(&windows, &maximum).to_kind(input.kind());
-        let output = maximum.relu().reshape([size[0], -1, size[2], size[3]]);
-        (output, BlockState { input, selection })
+    /// With `record`, libtorch's graph of the convolution is kept for [`Self::weight_gradient`].
+    pub fn forward(&self, input: &Tensor, record: bool) -> (Tensor, BlockState) {
+        let weight = if record { self.leaf() } else { self.forward.shallow_clone() };
+        let convolve = || self.convolve(input, &weight);
+        let convolved = if record { tch::with_grad(convolve) } else { convolve() };
+        let (output, winners) = Winners::of(&self.windows(&convolved.detach()));
+        let recorded = record.then_some((convolved, weight));
+        (channels_second(&output), BlockState { recorded, winners })
     }
 
     /// Adjoint of pool and ReLU: `delta (B, (f/2)^2 c_out, h, w)` at the block's output to the convolution's output.
     pub fn select(&self, state: &BlockState, delta: &Tensor) -> Tensor {
-        let size = delta.size();
-        let spread = &state.selection * delta.reshape([size[0], 1, -1]);
-        spread.reshape([size[0], WINDOW * size[1], size[2], size[3]])
+        let spread = state.winners.spread(&channels_last(delta));
+        channels_second(&spread.flatten(3, 4))
     }
 
     /// Adjoint of the convolution: `selected`, from [`Self::select`], to the gradient at the input `(B, f^2 c_in, h, w)`.
@@ -80,25 +83,30 @@ impl PolyphaseBlock {
     /// Tangent: moves `direction (B, f^2 c_in, h, w)` through the local linear map. Returns the direction at the output and
     /// the gradient, with respect to the `(out, in, 7, 7)` weights, of `sum <selected, W' direction>`.
     pub fn tangent(&self, state: &BlockState, direction: &Tensor, selected: &Tensor) -> (Tensor, Tensor) {
-        let size = direction.size();
-        let (moved, gradient) = self.convolve_and_differentiate(direction, selected);
-        let moved = (&state.selection * self.windows(&moved)).sum_dim_intlist(1, false, moved.kind());
-        (moved.reshape([size[0], -1, size[2], size[3]]), gradient)
+        let weight = self.leaf();
+        let moved = tch::with_grad(|| self.convolve(direction, &weight));
+        let gradient = self.differentiate(&moved, &weight, selected);
+        (channels_second(&state.winners.collect(&self.windows(&moved.detach()))), gradient)
     }
 
-    /// Gradient of `sum_b <selected_b, W' x_b>` with respect to the `(out, in, 7, 7)` weights.
+    /// Gradient of `sum_b <selected_b, W' x_b>` with respect to the `(out, in, 7, 7)` weights, for a state that was recorded.
     pub fn weight_gradient(&self, state: &BlockState, selected: &Tensor) -> Tensor {
-        self.convolve_and_differentiate(&state.input, selected).1
+        let (convolved, weight) = state.recorded.as_ref().expect("a recorded forward pass");
+        self.differentiate(convolved, weight, selected)
     }
 
-    /// `W' input` and the weight gradient of `<selected, W' input>`.
-    fn convolve_and_differentiate(&self, input: &Tensor, selected: &Tensor) -> (Tensor, Tensor) {
+    /// The polyphase weights as the start of a graph.
+    fn leaf(&self) -> Tensor {
+        self.forward.detach().set_requires_grad(true)
+    }
+
+    /// Gradient of `<selected, convolved>` with respect to the weights that `convolved` grows from.
+    fn differentiate(&self, convolved: &Tensor, weight: &Tensor, selected: &Tensor) -> Tensor {
         tch::with_grad(|| {
-            let weight = self.forward.detach().set_requires_grad(true);
-            let moved = self.convolve(input, &weight);
-            let pairing = (&moved * selected).sum(moved.kind());
-            let gradient = Tensor::run_backward(&[pairing], &[&weight], false, false).remove(0);
-            (moved.detach(), self.fold(&gradient))
+            let flat = |signal: &Tensor| channels_last(signal).view([-1]);
+            let pairing = flat(convolved).dot(&flat(selected));
+            let gradient = Tensor::run_backward(&[pairing], &[weight], true, false).remove(0);
+            self.fold(&gradient)
         })
     }
 
@@ -116,14 +124,41 @@ impl PolyphaseBlock {
             .reshape([self.outputs, self.inputs, KERNEL, KERNEL])
     }
 
-    /// `(B, f^2 c, h, w)` as `(B, 4, (f/2)^2 c h w)`: the four positions of each pooling window.
+    /// `(B, f^2 c, h, w)` as `(B, h, w, 4, (f/2)^2 c)`: the four positions of each pooling window.
     fn windows(&self, z: &Tensor) -> Tensor {
-        z.reshape([z.size()[0], WINDOW, -1])
+        let z = channels_last(z);
+        let size = z.size();
+        z.view([size[0], size[1], size[2], WINDOW, size[3] / WINDOW])
     }
 
     fn convolve(&self, input: &Tensor, weight: &Tensor) -> Tensor {
         input.conv2d(weight, None::<&Tensor>, 1, kernel_width(self.cell) / 2, 1, 1)
     }
+}
+
+/// An image batch `(B, 1, c h, c w)` cut into cells: `(B, c^2, h, w)`, channels last in memory.
+pub fn into_cells(x: &Tensor, cell: i64) -> Tensor {
+    let size = x.size();
+    let (height, width) = (size[size.len() - 2] / cell, size[size.len() - 1] / cell);
+    let cells = x.reshape([-1, size[1], height, cell, width, cell]).permute([0, 2, 4, 1, 3, 5]).contiguous();
+    channels_second(&cells.view([size[0], height, width, size[1] * cell * cell]))
+}
+
+/// The adjoint and inverse of [`into_cells`] for one channel: `(B, c^2, h, w)` to pixels `(B, c h c w)`.
+pub fn from_cells(cells: &Tensor, cell: i64) -> Tensor {
+    let size = cells.size();
+    let cells = channels_last(cells).view([size[0], size[2], size[3], cell, cell]);
+    cells.permute([0, 1, 3, 2, 4]).reshape([size[0], -1])
+}
+
+/// `(B, c, h, w)` as contiguous `(B, h, w, c)`; a view where the memory is so ordered already, as all signals between blocks are.
+fn channels_last(x: &Tensor) -> Tensor {
+    x.permute([0, 2, 3, 1]).contiguous()
+}
+
+/// `(B, h, w, c)` seen as `(B, c, h, w)`: libtorch's convolutions take it as it lies.
+fn channels_second(x: &Tensor) -> Tensor {
+    x.permute([0, 3, 1, 2])
 }
 
 /// Width of the kernel over cells: `2 r + 1`.
@@ -149,18 +184,6 @@ fn kernel_table(cell: i64) -> Tensor {
         }
     }
     Tensor::from_slice(&table)
-}
-
-/// The first position that attains a positive `maximum (B, n)` among `windows (B, 4, n)`, as max-pooling takes it.
-fn first_winners(windows: &Tensor, maximum: &Tensor) -> Tensor {
-    let mut free = maximum.gt(0.0);
-    let mut positions = Vec::with_capacity(WINDOW as usize);
-    for position in 0..WINDOW {
-        let wins = windows.select(1, position).eq_tensor(maximum).logical_and(&free);
-        free = free.logical_and(&wins.logical_not());
-        positions.push(wins);
-    }
-    Tensor::stack(&positions, 1)
 }
 
 #[cfg(test)]
@@ -190,7 +213,7 @@ mod tests {
     fn polyphase_block_equals_convolution_relu_and_pool() {
         for (inputs, cell) in [(1, 2), (4, 2), (1, 4), (3, 4), (2, 8)] {
             let (x, weight) = example(inputs);
-            let (output, _) = PolyphaseBlock::new(&weight, cell).forward(x.pixel_unshuffle(cell));
+            let (output, _) = PolyphaseBlock::new(&weight, cell).forward(&x.pixel_unshuffle(cell), false);
             let output = output.pixel_shuffle(cell / 2);
             assert!(relative_error(&output, &plain(&x, &weight)) < 1e-14, "cell {cell}");
         }
@@ -205,7 +228,7 @@ mod tests {
             let pairing = (plain(&x, &weight) * &delta).sum(Kind::Double);
             let expected = Tensor::run_backward(&[pairing], &[&x, &weight], false, false);
             let block = PolyphaseBlock::new(&weight.detach(), cell);
-            let (_, state) = block.forward(x.detach().pixel_unshuffle(cell));
+            let (_, state) = block.forward(&x.detach().pixel_unshuffle(cell), true);
             let selected = block.select(&state, &delta.pixel_unshuffle(cell / 2));
             assert!(relative_error(&block.backward(&selected).pixel_shuffle(cell), &expected[0]) < 1e-13);
             assert!(relative_error(&block.weight_gradient(&state, &selected), &expected[1]) < 1e-13);
@@ -217,7 +240,7 @@ mod tests {
         let (x, weight) = example(2);
         let direction = Tensor::randn_like(&x);
         let block = PolyphaseBlock::new(&weight, 4);
-        let (output, state) = block.forward(x.pixel_unshuffle(4));
+        let (output, state) = block.forward(&x.pixel_unshuffle(4), false);
         let selected = block.select(&state, &output.ones_like());
         let (moved, _) = block.tangent(&state, &direction.pixel_unshuffle(4), &selected);
         let step = 1e-7;
@@ -227,11 +250,21 @@ mod tests {
     }
 
     #[test]
+    fn cutting_into_cells_is_a_pixel_unshuffle_and_has_its_inverse() {
+        let (x, _) = example(3);
+        assert!(into_cells(&x, 4).equal(&x.pixel_unshuffle(4)));
+        let image = x.narrow(1, 0, 1);
+        assert!(from_cells(&into_cells(&image, 4), 4).equal(&image.flatten(1, -1)));
+    }
+
+    #[test]
     fn tied_pixels_select_one_position() {
         let weight = Tensor::ones([1, 1, KERNEL, KERNEL], OPTIONS);
         let x = Tensor::ones([1, 1, 16, 16], OPTIONS);
-        let (_, state) = PolyphaseBlock::new(&weight, 2).forward(x.pixel_unshuffle(2));
-        let count = state.selection.sum_dim_intlist(1, false, Kind::Double);
+        let block = PolyphaseBlock::new(&weight, 2);
+        let (_, state) = block.forward(&x.pixel_unshuffle(2), false);
+        let selected = block.select(&state, &Tensor::ones([1, 1, 8, 8], OPTIONS));
+        let count = selected.view([1, WINDOW, 8, 8]).sum_dim_intlist(1, false, Kind::Double);
         assert_eq!(f64::try_from(count.max()).unwrap(), 1.0);
         assert_eq!(f64::try_from(count.min()).unwrap(), 1.0);
     }

@@ -8,11 +8,13 @@ use tch::{Device, Kind, Tensor};
 use crate::adam::Adam;
 use crate::architecture::Architecture;
 use crate::configuration::Configuration;
+use crate::distributed::GroupError;
 use crate::flow::{FlowSpecification, endpoint};
 use crate::indicators::to_host;
 use crate::network::Network;
 use crate::objective;
 use crate::random::{Stream, StreamLabel, place};
+use crate::team::Team;
 
 /// The law of `x_0`.
 #[derive(Debug)]
@@ -40,6 +42,7 @@ pub struct Trainer {
     pub(crate) data: Tensor,
     pub(crate) data_digest: String,
     pub(crate) source: Source,
+    pub(crate) team: Team,
 }
 
 /// Terms of the objectives at one outer step, before its updates.
@@ -65,6 +68,17 @@ pub struct NonFinite {
     pub term: &'static str,
     /// Its value.
     pub value: f64,
+}
+
+/// Why an outer step was not made.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum StepError {
+    /// A term is no longer finite, in every process of the run.
+    #[error(transparent)]
+    NonFinite(#[from] NonFinite),
+    /// The processes of the run no longer work together.
+    #[error(transparent)]
+    Group(#[from] GroupError),
 }
 
 impl Trainer {
@@ -101,6 +115,7 @@ impl Trainer {
             data: Tensor::new(),
             data_digest: String::new(),
             source: Source::Uniform,
+            team: Team::single(),
         };
         trainer.with_data(data, source)
     }
@@ -132,6 +147,41 @@ impl Trainer {
         &self.data_digest
     }
 
+    /// Shares every batch out over `team`. All its processes must have been given the same configuration, data and source: each draws
+    /// the whole batches and keeps its rows. The numbers of a run on the CPU depend on [`Team::pieces`] alone, not on processes or threads.
+    pub fn with_team(mut self, team: Team) -> Result<Self, InvalidInput> {
+        team.check_batch(self.configuration.batch)?;
+        self.team = team;
+        Ok(self)
+    }
+
+    /// The threads and processes of this run.
+    pub fn team(&self) -> &Team {
+        &self.team
+    }
+
+    /// Whether all processes of the team stand at the same point of the same run: configuration, data, iteration, pieces and the
+    /// parameters of both networks.
+    pub fn ranks_agree(&self) -> Result<bool, GroupError> {
+        let mut digest = Sha256::new();
+        digest.update(format!("{:?} {} {}", self.configuration, self.iteration, self.team.pieces()));
+        digest.update(&self.data_digest);
+        let parameters = self.potential.parameters().iter().chain(self.discriminator.parameters());
+        parameters.flat_map(to_host).for_each(|value| digest.update(value.to_le_bytes()));
+        // 4 bytes are whole numbers in f64.
+        let words: Vec<f64> = digest
+            .finalize()
+            .chunks_exact(4)
+            .map(|word| word.iter().fold(0.0, |number, byte| 256.0 * number + f64::from(*byte)))
+            .collect();
+        self.team.agree(&words)
+    }
+
+    /// Ends the run and gives its team back.
+    pub fn into_team(self) -> Team {
+        self.team
+    }
+
     /// The flow \[39\] of this run.
     pub fn flow(&self) -> FlowSpecification {
         let Configuration { horizon, steps, lambda, .. } = self.configuration;
@@ -160,7 +210,7 @@ impl Trainer {
     }
 
     /// One outer step of Algorithm 1. A non-finite term stops before the update that would spread it.
-    pub fn step(&mut self) -> Result<StepRecord, NonFinite> {
+    pub fn step(&mut self) -> Result<StepRecord, StepError> {
         let Configuration { case, f, batch, critic_steps, .. } = self.configuration;
         let (flow, penalty, options) = (self.flow(), self.configuration.penalty(), self.potential.options());
         let mut record = StepRecord {
@@ -173,33 +223,60 @@ impl Trainer {
             true => Ok(value),
             false => Err(NonFinite { iteration: record.iteration, term, value }),
         };
+        let parts = self.team.parts(batch);
+        let rows_of = |tensor: &Tensor, dimension: i64| -> Vec<Tensor> {
+            parts.iter().map(|rows| tensor.narrow(dimension, rows.start as i64, rows.len() as i64)).collect()
+        };
 
         let factor = self.configuration.learning_rate_schedule.factor(self.iteration);
         // theta is frozen during the critic steps, so all their samples are simulated in one batch.
         let mut noise = self.noise_stream.clone();
         let x0 = self.draw_source(&mut noise, critic_steps * batch);
-        let generated = endpoint(&self.potential, &x0, flow);
-        for x in generated.chunk(critic_steps as i64, 0) {
+        let x0 = x0.view([critic_steps as i64, batch as i64, -1]);
+        let inputs = rows_of(&x0, 1).into_iter().map(|x0| (self.potential.share(), x0)).collect();
+        let generated: Vec<Tensor> =
+            self.team.each(batch, inputs, |part, (potential, x0): (Network, Tensor)| {
+                let end =
+                    |x0: Tensor| endpoint(&potential, &x0.reshape([-1, x0.size()[2]]), flow).view_as(&x0);
+                Tensor::cat(&part.cut(&x0, 1).into_iter().map(end).collect::<Vec<_>>(), 1)
+            })?;
+        for critic_step in 0..critic_steps as i64 {
             let y = self.data.index_select(
                 0,
                 &self.batch_stream.indices(batch as i64, self.data.size()[0]).to_device(options.1),
             );
             let u = place(&self.batch_stream.uniform(batch as i64, 1, 0.0, 1.0), options);
-            let between = &y * &u + &x * (1.0 - &u);
-            let critic =
-                objective::critic(&self.discriminator, f, &x, &y, penalty.map(|penalty| (penalty, &between)));
-            let generated_mean = finite("critic: mean phi(x_N)", critic.generated_mean)?;
-            let dual_functional = finite("critic: Lambda(phi)", critic.dual_functional)?;
-            record.penalty = finite("critic: gradient penalty", critic.penalty)?;
+            let inputs = generated
+                .iter()
+                .zip(rows_of(&y, 0).into_iter().zip(rows_of(&u, 0)))
+                .map(|(x, (y, u))| (self.discriminator.share(), x.get(critic_step), y, u))
+                .collect();
+            let parts = self.team.each(batch, inputs, |part, (discriminator, x, y, u)| {
+                let between = &y * &u + &x * (1.0 - &u);
+                let penalty = penalty.map(|penalty| (penalty, &between));
+                objective::critic_part(&discriminator, f, &x, &y, penalty, part)
+            })?;
+            let (generated_mean, dual_functional) = (parts[0].generated_mean, parts[0].dual_functional);
+            let generated_mean = finite("critic: mean phi(x_N)", generated_mean)?;
+            let dual_functional = finite("critic: Lambda(phi)", dual_functional)?;
+            let ([penalty], gradient) =
+                self.team.sum(parts.into_iter().flat_map(|part| part.contributions).collect())?;
+            record.penalty = finite("critic: gradient penalty", penalty)?;
             record.terminal_cost = generated_mean - dual_functional;
-            self.critic_optimiser.update(self.discriminator.parameters_mut(), &critic.gradient, factor);
+            self.critic_optimiser.update(self.discriminator.parameters_mut(), &gradient, factor);
         }
 
         let x0 = self.draw_source(&mut noise, batch);
-        let potential = objective::potential(&self.potential, &self.discriminator, &x0, flow, case);
-        finite("potential: mean phi(x_N)", potential.terminal)?;
-        record.kinetic_energy = finite("potential: kinetic energy", potential.kinetic_energy)?;
-        self.potential_optimiser.update(self.potential.parameters_mut(), &potential.gradient, factor);
+        let networks = || (self.potential.share(), self.discriminator.share());
+        let inputs = rows_of(&x0, 0).into_iter().map(|x0| (networks(), x0)).collect();
+        let parts =
+            self.team.each(batch, inputs, |part, ((potential, discriminator), x0): (_, Tensor)| {
+                objective::potential_part(&potential, &discriminator, &x0, flow, case, part)
+            })?;
+        let ([terminal, kinetic_energy], gradient) = self.team.sum(parts.into_iter().flatten().collect())?;
+        finite("potential: mean phi(x_N)", terminal)?;
+        record.kinetic_energy = finite("potential: kinetic energy", kinetic_energy)?;
+        self.potential_optimiser.update(self.potential.parameters_mut(), &gradient, factor);
 
         self.noise_stream = noise;
         self.iteration += 1;
@@ -276,10 +353,39 @@ mod tests {
         trainer.step().unwrap();
         let poisoned = &mut trainer.discriminator.parameters_mut()[0];
         let _ = tch::no_grad(|| poisoned.fill_(f64::NAN));
-        let error = trainer.step().unwrap_err();
+        let StepError::NonFinite(error) = trainer.step().unwrap_err() else {
+            panic!("one process has no group")
+        };
         assert_eq!(error.iteration, 2);
         assert!(error.to_string().contains("critic: mean phi(x_N)"), "{error}");
         assert_eq!(trainer.iteration, 1);
+    }
+
+    #[test]
+    fn threads_change_nothing_and_pieces_only_the_order_of_summation() {
+        let run = |threads, pieces| {
+            let mut trainer =
+                double_precision_trainer().with_team(Team::new(threads, pieces, None).unwrap()).unwrap();
+            for _ in 0..5 {
+                trainer.step().unwrap();
+            }
+            trainer.potential.parameters()[0].copy()
+        };
+        let (one, four) = (run(1, 1), run(1, 4));
+        let error = f64::try_from((&one - &four).norm() / one.norm()).unwrap();
+        // Rounding in f64 over five updates.
+        assert!(error > 0.0 && error < 1e-12, "{error}");
+        for threads in [2, 3, 4, 5] {
+            assert!(four.equal(&run(threads, 4)), "{threads} threads");
+        }
+    }
+
+    fn double_precision_trainer() -> Trainer {
+        let configuration = Configuration { batch: 16, ..Configuration::default() };
+        let data = Tensor::from_slice(&[2.0_f32, 2.0, 2.5, 2.0, 2.0, 2.5]).reshape([3, 2]);
+        let shape = |time| Architecture::dense(2, &[32, 32], Activation::Relu, time);
+        let options = (Kind::Double, Device::Cpu);
+        Trainer::new(configuration, shape(true), shape(false), &data, Source::Uniform, options).unwrap()
     }
 
     #[test]

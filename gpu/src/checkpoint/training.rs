@@ -14,6 +14,7 @@ use crate::adam::Adam;
 use crate::configuration::Configuration;
 use crate::network::Network;
 use crate::random::{Stream, StreamState};
+use crate::team::Team;
 use crate::train::{Source, Trainer};
 
 /// What a resumed run needs beyond tensors.
@@ -112,6 +113,7 @@ impl Trainer {
             data: Tensor::new(),
             data_digest: String::new(),
             source: Source::Uniform,
+            team: Team::single(),
         }
         .with_data(data, source)
         .map_err(content)?;

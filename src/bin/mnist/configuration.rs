@@ -12,8 +12,8 @@ use proxflow_reference::{DivergenceKind, InvalidInput};
 
 use crate::model::{LipschitzChoice, Model, Preset};
 use crate::options::{self, Common, DataArguments};
-use crate::resume;
 use crate::run_configuration::RunConfiguration;
+use crate::{ranks, resume};
 
 /// Options of `mnist train`.
 #[derive(Args, Clone)]
@@ -77,9 +77,15 @@ pub struct Arguments {
     /// Run directory [default: a new folder under runs/]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Continue the run in --out, bit for bit on the CPU with the same --threads
+    /// Continue the run in --out, bit for bit on the CPU
     #[arg(long, requires = "out")]
     pub resume: bool,
+    /// Under torchrun or srun: seconds after which ranks that do not answer end the run
+    #[arg(long, value_name = "SECONDS", default_value_t = ranks::TIMEOUT)]
+    pub timeout: f64,
+    /// Pieces of a batch that threads and ranks share; equal pieces give equal numbers, bit for bit on the CPU [default: 4, or one per thread of all ranks]
+    #[arg(long, value_name = "COUNT")]
+    pieces: Option<usize>,
     /// Configuration file; options on the command line win over it
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
@@ -169,6 +175,7 @@ pub fn resolve_configuration(arguments: &Arguments) -> Result<RunConfiguration, 
     set(&mut configuration.checkpoint_every, given.checkpoint_every);
     configuration.data = given.data.data.or(configuration.data);
     configuration.threads = given.common.threads.or(configuration.threads);
+    configuration.pieces = given.pieces.or(configuration.pieces);
     configuration.stop_hj = given.stop_hj.or(configuration.stop_hj);
     require_used(arguments, configuration.model)?;
     configuration.check()?;

@@ -31,6 +31,8 @@ mod neighbours;
 #[cfg(feature = "torch")]
 mod options;
 #[cfg(feature = "torch")]
+mod ranks;
+#[cfg(feature = "torch")]
 mod resume;
 #[cfg(feature = "torch")]
 mod run_configuration;

@@ -13,7 +13,7 @@ pub struct Common {
     /// Device: auto, cpu, cuda, cuda:INDEX or mps
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<DeviceChoice>,
-    /// Threads of libtorch on the CPU [default: all cores]
+    /// Threads on the CPU [default: all cores]
     #[arg(long, value_name = "COUNT")]
     pub threads: Option<usize>,
     /// Write the result as JSON to FILE, or to standard output for -
@@ -52,10 +52,13 @@ pub fn divergence(text: &str) -> Result<DivergenceKind, String> {
 
 /// Resolves the device and sets the number of threads.
 pub fn prepare_device(choice: DeviceChoice, threads: Option<usize>) -> Result<tch::Device, Failure> {
+    if let Some(count) = threads.filter(|count| !(1..=1024).contains(count)) {
+        return Err(Failure::bad_input("threads", count, "1..=1024"));
+    }
+    if threads != Some(1) {
+        proxflow_gpu::device::wait_passively();
+    }
     if let Some(count) = threads {
-        if count == 0 || count > 1024 {
-            return Err(Failure::bad_input("threads", count, "1..=1024"));
-        }
         tch::set_num_threads(count as i32);
     }
     Ok(choice.resolve()?)

@@ -33,6 +33,7 @@ pub struct RunConfiguration {
     pub data: Option<PathBuf>,
     pub device: String,
     pub threads: Option<usize>,
+    pub pieces: Option<usize>,
     pub log_every: u64,
     pub sample_every: u64,
     pub checkpoint_every: u64,
@@ -52,6 +53,7 @@ impl Default for RunConfiguration {
             data: None,
             device: "auto".to_owned(),
             threads: None,
+            pieces: None,
             log_every: 20,
             sample_every: 500,
             checkpoint_every: 50,
@@ -117,6 +119,11 @@ impl RunConfiguration {
             if value > most {
                 return Err(Failure::bad_input(field, value, format!("at most {most}")));
             }
+        }
+        if let Some(pieces) = self.pieces
+            && !(1..=training.batch).contains(&pieces)
+        {
+            return Err(Failure::bad_input("pieces", pieces, format!("1..={}, the batch", training.batch)));
         }
         if self.train_size == 0 {
             return Err(Failure::bad_input("train-size", 0, ">= 1"));

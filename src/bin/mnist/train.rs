@@ -1,6 +1,6 @@
 //! `mnist train`: the training run, from resolved configuration to run directory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -11,7 +11,8 @@ use proxflow::run_directory::RunDirectory;
 use proxflow::{curves, picture};
 use proxflow_gpu::architecture::Architecture;
 use proxflow_gpu::device::{DeviceChoice, device_name};
-use proxflow_gpu::train::{NonFinite, Source, StepRecord, Trainer};
+use proxflow_gpu::distributed::Rendezvous;
+use proxflow_gpu::train::{NonFinite, Source, StepError, StepRecord, Trainer};
 use proxflow_gpu::{device, flow};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
@@ -23,7 +24,7 @@ use crate::critical;
 use crate::measure::{self, Evaluation};
 use crate::model::Model;
 use crate::run_configuration::RunConfiguration;
-use crate::{interrupt, options, resume};
+use crate::{interrupt, options, ranks, resume};
 
 /// Why a run ended.
 #[derive(Debug, Clone, Serialize)]
@@ -46,7 +47,8 @@ struct Report<'a> {
     version: &'static str,
     libtorch: &'static str,
     device: String,
-    threads: i32,
+    threads: usize,
+    processes: usize,
     configuration: &'a RunConfiguration,
     iterations: u64,
     stop_reason: StopReason,
@@ -63,6 +65,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let choice: DeviceChoice = configuration.device.parse()?;
     let device = options::prepare_device(choice, configuration.threads)?;
     device::keep_freed_memory();
+    let place = ranks::place(arguments.timeout)?;
+    ranks::resolve_pieces(&mut configuration, place.as_ref(), device);
+    let writes = ranks::writes(place.as_ref());
     let seed = configuration.training.seed;
     let dataset = resolve::load(
         configuration.dataset.parse()?,
@@ -70,14 +75,16 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         seed,
         configuration.train_size,
     )?;
-    print_note(&format!(
-        "data: {} ({}), {} of {} images; device: {}",
-        dataset.name,
-        dataset.origin,
-        configuration.train_size,
-        dataset.train.labels.len(),
-        device_name(device)
-    ));
+    if writes {
+        print_note(&format!(
+            "data: {} ({}), {} of {} images; device: {}",
+            dataset.name,
+            dataset.origin,
+            configuration.train_size,
+            dataset.train.labels.len(),
+            device_name(device)
+        ));
+    }
     if configuration.train_size > dataset.train.labels.len() {
         let allowed = format!("1..={}", dataset.train.labels.len());
         return Err(Failure::bad_input("train-size", configuration.train_size, allowed));
@@ -88,6 +95,15 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let images = dataset.train.training_subset(configuration.train_size, seed);
     let data = tensor_of(&images)?;
     let options = (Kind::Float, device);
+    if place.is_some() && configuration.model.is_hopf_lax() {
+        let allowed = "1 for this --model, whose ascent runs as one process";
+        return Err(Failure::bad_input("WORLD_SIZE", place.map_or(1, |place| place.size), allowed));
+    }
+    let place = (place.as_ref(), arguments.timeout);
+    if !writes {
+        critical::settle_lipschitz(&mut configuration, &images)?;
+        return follow(&arguments, &configuration, place, &dataset, &data, options);
+    }
     let mut directory = take_directory(&arguments, &configuration)?;
     let critical = critical::settle_lipschitz(&mut configuration, &images)?;
     interrupt::watch();
@@ -103,6 +119,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     print_note(&format!("run: {}", directory.folder().display()));
 
+    let trainer = ranks::join(trainer, place, &configuration, device)?;
     let evaluation = Evaluation::new(&trainer);
     let start = Instant::now();
     let first = trainer.iteration;
@@ -128,7 +145,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         version: env!("CARGO_PKG_VERSION"),
         libtorch: device::LIBTORCH_VERSION,
         device: device_name(device),
-        threads: tch::get_num_threads(),
+        threads: trainer.team().threads(),
+        processes: trainer.team().size(),
         configuration: &configuration,
         iterations: trainer.iteration,
         stop_reason: stop_reason.clone(),
@@ -179,27 +197,35 @@ fn prepare(
     data: &Tensor,
     options: (Kind, Device),
 ) -> Result<Trainer, Failure> {
-    let fresh = || -> Result<Trainer, Failure> {
+    if resume && !directory.checkpoint().exists() {
+        directory.notices.push("the run has no checkpoint yet and starts anew".to_owned());
+    }
+    let checkpoint = resume.then(|| directory.checkpoint());
+    let trainer = trainer_of(checkpoint.as_deref(), configuration, dataset, data, options)?;
+    directory.mend(trainer.iteration, measure::Row::NAMES)?;
+    Ok(trainer)
+}
+
+/// The trainer where the checkpoint, if there is one, stands; else at the start. Every rank makes its own.
+fn trainer_of(
+    checkpoint: Option<&Path>,
+    configuration: &RunConfiguration,
+    dataset: &Dataset,
+    data: &Tensor,
+    options: (Kind, Device),
+) -> Result<Trainer, Failure> {
+    let Some(path) = checkpoint.filter(|path| path.exists()) else {
         let training = configuration.training.clone();
         let potential = match configuration.model {
             Model::Smooth => Architecture::smooth_potential(data.size()[1], training.horizon),
             _ => Architecture::mnist_potential(),
         };
         let discriminator = Architecture::mnist_discriminator();
-        Ok(Trainer::new(training, potential, discriminator, data, Source::Uniform, options)?)
+        return Ok(Trainer::new(training, potential, discriminator, data, Source::Uniform, options)?);
     };
-    let trainer = if resume && directory.checkpoint().exists() {
-        let trainer = Trainer::resume(&directory.checkpoint(), data, Source::Uniform, options)
-            .map_err(|error| resume::bad_resume(error, dataset))?;
-        resume::require_same_training(&configuration.training, &trainer.configuration)?;
-        trainer
-    } else {
-        if resume {
-            directory.notices.push("the run has no checkpoint yet and starts anew".to_owned());
-        }
-        fresh()?
-    };
-    directory.mend(trainer.iteration, measure::Row::NAMES)?;
+    let trainer = Trainer::resume(path, data, Source::Uniform, options)
+        .map_err(|error| resume::bad_resume(error, dataset))?;
+    resume::require_same_training(&configuration.training, &trainer.configuration)?;
     Ok(trainer)
 }
 
@@ -214,7 +240,7 @@ fn train(
     let bar = progress_bar(configuration.iterations, trainer.iteration);
     let due = |every: u64, iteration: u64| every > 0 && iteration.is_multiple_of(every);
     let log = |trainer: &Trainer, record: Option<StepRecord>| -> Result<measure::Row, Failure> {
-        let row = evaluation.measure(trainer, record);
+        let row = trainer.team().pooled(|| evaluation.measure(trainer, record));
         directory.append_metrics(measure::Row::NAMES, &row.values())?;
         Ok(row)
     };
@@ -226,16 +252,17 @@ fn train(
         let mut row = None;
         let mut reason = StopReason::IterationsReached;
         while trainer.iteration < configuration.iterations {
-            if interrupt::came() {
+            if stop_in_any(&trainer, interrupt::came())? {
                 reason = StopReason::Interrupted;
                 break;
             }
             directory.beat();
             let record: StepRecord = match trainer.step() {
                 Ok(record) => record,
-                Err(NonFinite { iteration, term, .. }) => {
+                Err(StepError::NonFinite(NonFinite { iteration, term, .. })) => {
                     return Ok((StopReason::NonFinite { term: term.to_owned(), iteration }, None));
                 }
+                Err(StepError::Group(error)) => return Err(ranks::lost(&error)),
             };
             (last, row) = (Some(record), None);
             bar.inc(1);
@@ -246,6 +273,9 @@ fn train(
                 if let Some(threshold) = configuration.stop_hj
                     && logged.hj_residual_gauged < threshold
                 {
+                    if trainer.iteration < configuration.iterations {
+                        stop_in_any(&trainer, true)?;
+                    }
                     reason = StopReason::GaugedResidualBelow { threshold };
                     break;
                 }
@@ -260,13 +290,49 @@ fn train(
         // The last iteration has its row, however short the run.
         if row.is_none() {
             let logged = directory.last_logged() == Some(trainer.iteration);
-            row = Some(if logged { evaluation.measure(&trainer, last) } else { log(&trainer, last)? });
+            row = Some(if logged {
+                trainer.team().pooled(|| evaluation.measure(&trainer, last))
+            } else {
+                log(&trainer, last)?
+            });
         }
         Ok((reason, row))
     };
     let outcome = body();
     bar.finish_and_clear();
     (trainer, outcome)
+}
+
+/// A rank other than 0: takes part in every step, writes nothing, and ends when rank 0 does.
+fn follow(
+    arguments: &Arguments,
+    configuration: &RunConfiguration,
+    place: (Option<&Rendezvous>, f64),
+    dataset: &Dataset,
+    data: &Tensor,
+    options: (Kind, Device),
+) -> Result<(), Failure> {
+    let checkpoint = arguments.out.as_deref().filter(|_| arguments.resume).map(RunDirectory::checkpoint_in);
+    let trainer = trainer_of(checkpoint.as_deref(), configuration, dataset, data, options)?;
+    let mut trainer = ranks::join(trainer, place, configuration, options.1)?;
+    interrupt::watch();
+    while trainer.iteration < configuration.iterations {
+        if stop_in_any(&trainer, interrupt::came())? {
+            break;
+        }
+        match trainer.step() {
+            Ok(_) => {}
+            // Rank 0 finds the same and says so.
+            Err(StepError::NonFinite(_)) => break,
+            Err(StepError::Group(error)) => return Err(ranks::lost(&error)),
+        }
+    }
+    Ok(())
+}
+
+/// Whether any rank wants to stop. Asked by all of them, once before every step.
+fn stop_in_any(trainer: &Trainer, here: bool) -> Result<bool, Failure> {
+    trainer.team().any(here).map_err(|error| ranks::lost(&error))
 }
 
 fn parameters_are_finite(trainer: &Trainer) -> bool {
