@@ -14,9 +14,9 @@ use tch::{Device, Kind, Tensor};
 
 use crate::architecture::Architecture;
 use crate::hopf_lax::{self, HuberCost};
+use crate::host::{f64_of, to_f64};
 use crate::indicators::Estimate;
 use crate::network::Network;
-use crate::objective::{f64_of, to_f64};
 use crate::quantisation::Quantisation;
 
 /// Stochastic ascent with falling steps and an average whose weights grow as `k^3`: neither depends on where the run will end, so a run

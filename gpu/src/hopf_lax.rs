@@ -14,7 +14,7 @@ use proxflow_reference::InvalidInput;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::network::Slope;
+use crate::slope::Slope;
 
 /// In place of zero in a denominator; a normal number in f32 too.
 const TINY: f64 = 1e-30;
@@ -115,8 +115,8 @@ mod tests {
     use super::*;
     use crate::architecture::Architecture;
     use crate::flow::{FlowSpecification, simulate};
+    use crate::host::f64_of;
     use crate::network::Network;
-    use crate::objective::f64_of;
     use tch::{Device, Kind};
 
     const OPTIONS: (Kind, Device) = (Kind::Double, Device::Cpu);

@@ -7,8 +7,8 @@ use serde::ser::SerializeMap;
 use tch::{Device, Kind, Tensor};
 
 use crate::flow::FlowSpecification;
+use crate::host::{f64_of, mean_of, to_f64};
 use crate::network::Network;
-use crate::objective::{f64_of, mean_of, to_f64};
 
 /// A mean over samples with its standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

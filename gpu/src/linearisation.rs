@@ -212,17 +212,6 @@ impl Network {
     }
 }
 
-/// Adds `terms` entry by entry to `total`, both in parameter order.
-pub(crate) fn accumulate(total: &mut Vec<Tensor>, terms: Vec<Tensor>) {
-    if total.is_empty() {
-        *total = terms;
-    } else {
-        for (sum, term) in total.iter_mut().zip(terms) {
-            let _ = sum.g_add_(&term);
-        }
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

@@ -1,15 +1,12 @@
 //! The scalar networks `U_theta(x, t)` (potential) and `phi(x)` (discriminator): parameters and plain value.
 //!
-//! [`Network::value`] is the definition, differentiable by libtorch. [`Network::slope`] gives value, `grad_x` and `d/dt`;
-//! it takes the local linear map ([`crate::linearisation`]) where the network is piecewise linear and automatic
-//! differentiation where it is not.
+//! [`Network::value`] is the definition, differentiable by libtorch; `derivatives.rs` adds [`Network::slope`].
 
 use proxflow_reference::InvalidInput;
 use tch::{Device, Kind, Tensor};
 
 use crate::architecture::{Activation, Architecture, Features};
 use crate::hopf_lax;
-use crate::linearisation::Linearisation;
 use crate::random::{Stream, place};
 
 /// A network: its architecture and its parameters, in the order of [`Architecture::parameter_shapes`].
@@ -22,16 +19,6 @@ pub struct Network {
 /// Factors of [`Features::ScaledCoordinates`] on the coordinates and on the output.
 const INPUT_SCALE: f64 = 2.0;
 const OUTPUT_SCALE: f64 = 0.03;
-
-/// Value and slopes of a network at a batch of points.
-pub struct Slope {
-    /// `U(x, t)`, `(B)`.
-    pub value: Tensor,
-    /// `grad_x U(x, t)`, `(B, d)`.
-    pub gradient: Tensor,
-    /// `dU/dt (x, t)`, `(B)`; zero for a network without time.
-    pub time_derivative: Tensor,
-}
 
 impl Network {
     /// Glorot-normal weights (`std = sqrt(2 / (fan_in + fan_out))`, fans counted with the receptive field), zero biases.
@@ -170,48 +157,6 @@ impl Network {
         match self.architecture.features {
             Features::ScaledCoordinates { .. } => hidden.squeeze_dim(1) * OUTPUT_SCALE,
             _ => hidden.squeeze_dim(1),
-        }
-    }
-
-    /// Value, `grad_x` and `d/dt` at `x (B, d)` and time `t`, detached from any graph.
-    pub fn slope(&self, x: &Tensor, t: f64) -> Slope {
-        if self.architecture.is_piecewise_linear() {
-            let linear = Linearisation::new(self, x, t);
-            return Slope {
-                gradient: linear.gradient(),
-                time_derivative: linear.time_derivative(),
-                value: linear.into_value(),
-            };
-        }
-        if let Features::Prototypes { cost, .. } = self.architecture.features {
-            let remaining = if self.architecture.time { cost.horizon - t } else { 0.0 };
-            let slope = hopf_lax::slope(self.prototypes(), cost, x, remaining);
-            let time_derivative =
-                if self.architecture.time { slope.time_derivative } else { slope.value.zeros_like() };
-            return Slope { time_derivative, ..slope };
-        }
-        tch::with_grad(|| {
-            let x = x.detach().set_requires_grad(true);
-            let t = self.time_column(&x, t).detach().set_requires_grad(true);
-            let value = self.value_at_times(&x, &t);
-            let inputs: &[&Tensor] = if self.architecture.time { &[&x, &t] } else { &[&x] };
-            let mut slopes = Tensor::run_backward(&[value.sum(value.kind())], inputs, false, false);
-            let time_derivative =
-                if self.architecture.time { slopes.remove(1).squeeze_dim(1) } else { value.zeros_like() };
-            Slope {
-                value: value.detach(),
-                gradient: slopes.remove(0),
-                time_derivative: time_derivative.detach(),
-            }
-        })
-    }
-
-    /// `grad_x U(x, t)`, `(B, d)`, detached.
-    pub fn gradient(&self, x: &Tensor, t: f64) -> Tensor {
-        if self.architecture.is_piecewise_linear() {
-            Linearisation::new(self, x, t).gradient()
-        } else {
-            self.slope(x, t).gradient
         }
     }
 

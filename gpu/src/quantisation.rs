@@ -6,7 +6,7 @@
 use tch::{Kind, Tensor};
 
 use crate::hopf_lax::distances;
-use crate::objective::f64_of;
+use crate::host::f64_of;
 use crate::random::Stream;
 
 /// Prototypes with the share and the mean distance of their cells.

@@ -11,16 +11,22 @@
 //! Each thread runs libtorch with one thread of its own. They meet a dozen times in an outer step, where libtorch's own pool meets
 //! several thousand times, spinning in between: beside other load that costs ten to thirty times the work.
 
+mod part;
+#[cfg(test)]
+mod tests;
+mod tree;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use proxflow_reference::InvalidInput;
 use tch::{Device, Kind, Tensor};
 
+use crate::derivatives::accumulate;
 use crate::distributed::{GroupError, ProcessGroup};
-use crate::linearisation::accumulate;
-use crate::tree;
+pub use part::Part;
+use part::{Abandon, Board, lock};
 
 /// The threads of this process and the group of processes it belongs to.
 pub struct Team {
@@ -148,14 +154,8 @@ impl Team {
     ) -> Result<Vec<T>, GroupError> {
         let shares = self.shares();
         assert_eq!(shares.len(), inputs.len(), "one input per part");
-        let board = Board {
-            group: self.group.as_ref(),
-            rows: self.rows(&self.own_pieces(), batch),
-            batch,
-            parts: shares.len(),
-            state: Mutex::default(),
-            changed: Condvar::new(),
-        };
+        let own = self.rows(&self.own_pieces(), batch);
+        let board = Board::new(self.group.as_ref(), own, batch, shares.len());
         let part = |index: usize| {
             let rows = self.rows(&shares[index], batch);
             let local = |piece: usize| {
@@ -163,7 +163,7 @@ impl Team {
                 (piece.start - rows.start)..(piece.end - rows.start)
             };
             let pieces = shares[index].clone().map(local).collect();
-            Part { index, rows, pieces, board: Some(&board) }
+            Part::of(&board, index, rows, pieces)
         };
         let results = match &self.pool {
             Some(pool) if shares.len() > 1 => {
@@ -178,7 +178,7 @@ impl Team {
             }
             _ => inputs.into_iter().enumerate().map(|(index, input)| work(&part(index), input)).collect(),
         };
-        match lock(&board.state).failure.take() {
+        match board.failure() {
             Some(error) => Err(error),
             None => Ok(results),
         }
@@ -243,194 +243,4 @@ fn add<const N: usize>(mut sum: Contribution<N>, term: Contribution<N>) -> Contr
 fn share(rows: Range<usize>, index: usize, count: usize) -> Range<usize> {
     let bound = |index: usize| rows.start + index * rows.len() / count;
     bound(index)..bound(index + 1)
-}
-
-/// One part of a batch, that of one thread, as the code that evaluates it sees it.
-pub struct Part<'a> {
-    index: usize,
-    rows: Range<usize>,
-    pieces: Vec<Range<usize>>,
-    board: Option<&'a Board<'a>>,
-}
-
-impl Part<'_> {
-    /// The whole batch as one part in one piece.
-    pub fn whole() -> Self {
-        Self { index: 0, rows: 0..0, pieces: Vec::new(), board: None }
-    }
-
-    /// Rows in the whole batch, of which `local` are here.
-    pub fn batch(&self, local: i64) -> i64 {
-        self.board.map_or(local, |board| board.batch as i64)
-    }
-
-    /// The share `local / batch` of the batch: what a mean over `local` rows contributes to the mean over the batch.
-    pub fn fraction(&self, local: i64) -> f64 {
-        local as f64 / self.batch(local) as f64
-    }
-
-    /// Cuts a tensor whose `dimension` runs over the rows that are here into its pieces, each in memory of its own: libtorch's
-    /// order of summation may depend on where in memory its numbers lie.
-    pub fn cut(&self, tensor: &Tensor, dimension: i64) -> Vec<Tensor> {
-        if self.board.is_none() {
-            return vec![tensor.shallow_clone()];
-        }
-        let narrow =
-            |rows: &Range<usize>| tensor.narrow(dimension, rows.start as i64, rows.len() as i64).copy();
-        self.pieces.iter().map(narrow).collect()
-    }
-
-    /// Of numbers `whole (batch)`, those of the rows that are here, piece by piece.
-    pub fn own<'b>(&self, whole: &'b [f64]) -> Vec<&'b [f64]> {
-        match self.board {
-            Some(_) => self.pieces.iter().map(|rows| &whole[self.rows.clone()][rows.clone()]).collect(),
-            None => vec![whole],
-        }
-    }
-
-    /// From the values `(local)` that are here those of the whole batch `(batch)`, the same in every part. All parts must call it,
-    /// equally often. After a failure of the group the numbers are NaN, and [`Team::each`] returns the failure.
-    pub fn gather<const N: usize>(&self, values: [&Tensor; N]) -> [Tensor; N] {
-        let Some(board) = self.board else { return values.map(Tensor::shallow_clone) };
-        let whole = board.gather(self.index, &Tensor::stack(&values, 0).detach());
-        std::array::from_fn(|index| whole.get(index as i64))
-    }
-}
-
-/// Where the parts of one process leave their values for each other; the last one to come exchanges them with the other processes.
-struct Board<'a> {
-    group: Option<&'a ProcessGroup>,
-    rows: Range<usize>,
-    batch: usize,
-    parts: usize,
-    state: Mutex<BoardState>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct BoardState {
-    waiting: Vec<(usize, Tensor)>,
-    round: u64,
-    gathered: Option<Tensor>,
-    failure: Option<GroupError>,
-    abandoned: bool,
-}
-
-impl Board<'_> {
-    /// `values (k, local)` of part `index` to `(k, batch)`.
-    fn gather(&self, index: usize, values: &Tensor) -> Tensor {
-        let mut state = lock(&self.state);
-        state.waiting.push((index, values.shallow_clone()));
-        let round = state.round;
-        if state.waiting.len() == self.parts {
-            state.waiting.sort_by_key(|(index, _)| *index);
-            let parts: Vec<Tensor> = state.waiting.drain(..).map(|(_, values)| values).collect();
-            let gathered = self.exchange(Tensor::cat(&parts, 1));
-            state.gathered = gathered.map_err(|error| state.failure = Some(error)).ok();
-            state.round += 1;
-            self.changed.notify_all();
-        }
-        while state.round == round && !state.abandoned {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        assert!(!state.abandoned, "another part of the batch has panicked");
-        state.gathered.as_ref().map_or_else(
-            || {
-                let size = [values.size()[0], self.batch as i64];
-                Tensor::full(size, f64::NAN, (values.kind(), values.device()))
-            },
-            Tensor::shallow_clone,
-        )
-    }
-
-    /// Sets the rows of this process into zeros and sums over the processes: `x + 0 = x`, so this is exact.
-    fn exchange(&self, local: Tensor) -> Result<Tensor, GroupError> {
-        let Some(group) = self.group else { return Ok(local) };
-        let size = [local.size()[0], self.batch as i64];
-        let mut whole = Tensor::zeros(size, (local.kind(), local.device()));
-        whole.narrow(1, self.rows.start as i64, self.rows.len() as i64).copy_(&local);
-        group.sum(&mut whole)?;
-        Ok(whole)
-    }
-}
-
-/// Wakes the other parts when this one panics.
-struct Abandon<'a, 'b>(&'a Board<'b>);
-
-impl Drop for Abandon<'_, '_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            lock(&self.0.state).abandoned = true;
-            self.0.changed.notify_all();
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    const OPTIONS: (Kind, Device) = (Kind::Double, Device::Cpu);
-
-    #[test]
-    fn shares_are_contiguous_and_differ_by_one_row_at_most() {
-        for (rows, count) in [(200, 1), (200, 3), (7, 4), (5, 5)] {
-            let shares: Vec<Range<usize>> =
-                (0..count).map(|index| share(3..3 + rows, index, count)).collect();
-            assert_eq!((shares[0].start, shares[count - 1].end), (3, 3 + rows));
-            assert!(shares.windows(2).all(|pair| pair[0].end == pair[1].start));
-            let lengths = shares.iter().map(Range::len);
-            assert!(lengths.clone().max().unwrap() - lengths.min().unwrap() <= 1);
-        }
-    }
-
-    #[test]
-    fn every_part_gathers_the_rows_of_all_in_order() {
-        let team = Team::new(3, 5, None).unwrap();
-        let all = Tensor::arange(30, OPTIONS);
-        let inputs: Vec<Tensor> = team
-            .parts(30)
-            .into_iter()
-            .map(|rows| all.narrow(0, rows.start as i64, rows.len() as i64).copy())
-            .collect();
-        assert_eq!(inputs.len(), 3);
-        let found = team
-            .each(30, inputs, |part, rows: Tensor| {
-                let [first, second] = part.gather([&rows, &(&rows * 2.0)]);
-                let [third] = part.gather([&(&rows * 3.0)]);
-                (first, second, third, part.cut(&rows, 0))
-            })
-            .unwrap();
-        let mut pieces = Vec::new();
-        for (first, second, third, cut) in found {
-            assert!(first.equal(&all) && second.equal(&(&all * 2.0)) && third.equal(&(&all * 3.0)));
-            pieces.extend(cut);
-        }
-        assert!(pieces.len() == 5 && pieces.iter().all(|piece| piece.numel() == 6));
-        assert!(Tensor::cat(&pieces, 0).equal(&all));
-    }
-
-    #[test]
-    fn sums_add_the_pieces() {
-        let team = Team::new(1, 3, None).unwrap();
-        let piece = |number: f64| ([number], vec![Tensor::full([2], number, OPTIONS)]);
-        let ([number], tensors) = team.sum(vec![piece(1.5), piece(2.0), piece(4.0)]).unwrap();
-        assert_eq!(number, 7.5);
-        assert!(tensors[0].equal(&Tensor::full([2], 7.5, OPTIONS)));
-    }
-
-    #[test]
-    #[should_panic]
-    fn a_panic_in_one_part_wakes_the_others() {
-        let team = Team::new(2, 2, None).unwrap();
-        let _ = team.each(20, vec![0, 1], |part, index| {
-            assert!(index == 0, "this part fails");
-            let _ = part.gather([&Tensor::zeros([10], OPTIONS)]);
-        });
-    }
 }

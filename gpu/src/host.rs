@@ -1,0 +1,21 @@
+//! Numbers of tensors, brought to the host in f64.
+
+use tch::{Kind, Tensor};
+
+/// The scalar of a one-element tensor.
+pub(crate) fn f64_of(tensor: &Tensor) -> f64 {
+    tensor.double_value(&[])
+}
+
+/// Mean of a tensor's numbers in f64, on the host: not every device knows f64.
+pub(crate) fn mean_of(tensor: &Tensor) -> f64 {
+    f64_of(&tensor.detach().to_device(tch::Device::Cpu).mean(Kind::Double))
+}
+
+/// The numbers of a tensor, flattened, on the host.
+pub(crate) fn to_f64(tensor: &Tensor) -> Vec<f64> {
+    let host = tensor.detach().to_device(tch::Device::Cpu).to_kind(Kind::Double).contiguous().view([-1]);
+    let mut values = vec![0.0; host.numel()];
+    host.copy_data(&mut values, host.numel());
+    values
+}
