@@ -40,12 +40,18 @@ fn free_port() -> u16 {
 
 /// Runs `size` ranks by hand; all must succeed. Returns what each printed on standard error.
 fn by_hand(size: usize, out: &Path, more: &[&str]) -> Vec<String> {
+    attempt(0, size, out, more)
+}
+
+/// The same, `restarts` times started anew by a launcher.
+fn attempt(restarts: usize, size: usize, out: &Path, more: &[&str]) -> Vec<String> {
     let port = free_port().to_string();
     let ranks: Vec<_> = (0..size)
         .map(|rank| {
             let mut command = mnist(out, more);
             command.env("RANK", rank.to_string()).env("WORLD_SIZE", size.to_string());
             command.env("MASTER_ADDR", "127.0.0.1").env("MASTER_PORT", &port);
+            command.env("TORCHELASTIC_RESTART_COUNT", restarts.to_string());
             command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
         })
         .collect();
@@ -87,6 +93,22 @@ fn two_ranks_make_the_run_of_one_bit_for_bit_and_only_rank_0_writes_and_one_rank
     assert!(weights(&two) == weights(&one));
     let rows = std::fs::read_to_string(two.join("metrics.csv")).unwrap().lines().count();
     assert_eq!(rows, 5, "a header and one row per iteration");
+}
+
+/// The launcher starts the command as it was given, without `--resume`.
+#[test]
+fn ranks_that_a_launcher_starts_again_take_their_run_up() {
+    if !proxflow_gpu::distributed::AVAILABLE {
+        return common::skipped("a restart", "built for one process only");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+    succeeded(&mnist(&one, &["--iterations", "4"]).output().unwrap());
+    // Before there is a run: from the start.
+    attempt(1, 2, &two, &["--iterations", "2"]);
+    let said = attempt(2, 2, &two, &["--iterations", "4"]);
+    assert!(said[0].contains("done: 2 iterations"), "{said:?}");
+    assert!(weights(&two) == weights(&one));
 }
 
 /// Without Python: this test serves the store and sets the variables as `torchrun` does.

@@ -1,8 +1,10 @@
 //! The threads and processes of a command, from its options and the environment.
 
+use std::path::Path;
 use std::time::Duration;
 
 use proxflow::command::Failure;
+use proxflow::run_directory::RunDirectory;
 use proxflow_gpu::distributed::{GroupError, ProcessGroup, Rendezvous};
 use proxflow_gpu::team::Team;
 use proxflow_gpu::train::Trainer;
@@ -23,6 +25,14 @@ pub fn place(timeout: f64) -> Result<Option<Rendezvous>, Failure> {
         return Err(Failure::bad_input("timeout", timeout, "1..=86400 seconds"));
     }
     Ok(Rendezvous::from_environment()?)
+}
+
+/// Whether a launcher has started this process again (`torchrun --max-restarts`) and the run in `folder` is there to be taken up, as with
+/// `--resume`.
+pub fn started_again(folder: Option<&Path>) -> bool {
+    let count = std::env::var("TORCHELASTIC_RESTART_COUNT").ok().and_then(|count| count.parse::<u64>().ok());
+    count.is_some_and(|count| count > 0)
+        && folder.is_some_and(|folder| RunDirectory::require_run(folder).is_ok())
 }
 
 /// Whether this process writes: alone, or rank 0.

@@ -59,7 +59,8 @@ struct Report<'a> {
 }
 
 /// Trains, and leaves everything in the run directory.
-pub fn run(arguments: Arguments) -> Result<(), Failure> {
+pub fn run(mut arguments: Arguments) -> Result<(), Failure> {
+    arguments.resume |= ranks::started_again(arguments.out.as_deref());
     let mut configuration = resolve_configuration(&arguments)?;
     RunDirectory::check_json(arguments.common.json.as_deref(), arguments.out.as_deref())?;
     let choice: DeviceChoice = configuration.device.parse()?;
