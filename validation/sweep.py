@@ -69,7 +69,7 @@ GROUPS = {
     ),
     "bounds": (["reference/src/torus/large_grid/bounds"], [[*REFERENCE, "--lib", "large_grid::"]], 400),
     "gpu": (
-        ["gpu/src/objective.rs", "gpu/src/indicators.rs", "gpu/src/linearisation.rs"],
+        ["gpu/src/objective", "gpu/src/indicators.rs", "gpu/src/networks/linearisation.rs"],
         [
             ["-p", "proxflow-gpu", "--lib"],
             ["-p", "proxflow", "--test", "validation", "indicator_agreement", "objective_agreement", "network_agreement"],
@@ -109,6 +109,8 @@ def sources(paths):
             yield path
         elif path.is_dir():
             yield from sorted(p for p in path.rglob("*.rs") if "tests" not in p.name)
+        else:
+            sys.exit(f"{path}: no such file or folder")
 
 
 def mutants(paths):

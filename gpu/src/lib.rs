@@ -14,27 +14,19 @@
 //! From `proxflow-reference` this package takes specification types only, never numerics: the oracle judges it.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 #![cfg(feature = "torch")]
-pub mod adam;
-pub mod architecture;
-pub mod ascent;
 pub mod checkpoint;
-pub mod configuration;
-mod derivatives;
 pub mod device;
 pub mod distributed;
 pub mod divergence;
 pub mod flow;
-pub mod hopf_lax;
 mod host;
 pub mod indicators;
-pub mod linearisation;
-pub mod network;
+mod networks;
 pub mod objective;
-pub mod polyphase;
-pub mod quantisation;
 pub mod random;
-pub mod schedule;
-pub mod slope;
 pub mod team;
-pub mod train;
-mod winners;
+mod training;
+
+pub use networks::{architecture, hopf_lax, linearisation, network, polyphase, quantisation, slope};
+pub(crate) use networks::{derivatives, winners};
+pub use training::{adam, ascent, configuration, schedule, train};

@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 use proxflow::command::{Failure, parse};
 
-use crate::{configuration, evaluate, export, sample, train};
+use crate::training::{configuration, train};
+use crate::{evaluate, export, sample};
 
 /// Train the combined W1/W2 proximal flow on images (default), evaluate a checkpoint, draw samples from it or export it.
 #[derive(Parser)]

@@ -3,15 +3,9 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 #[cfg(feature = "torch")]
-mod ascent;
-#[cfg(feature = "torch")]
 mod cli;
 #[cfg(feature = "torch")]
-mod configuration;
-#[cfg(feature = "torch")]
 mod convert;
-#[cfg(feature = "torch")]
-mod critical;
 #[cfg(feature = "torch")]
 mod evaluate;
 #[cfg(feature = "torch")]
@@ -19,27 +13,15 @@ mod exact;
 #[cfg(feature = "torch")]
 mod export;
 #[cfg(feature = "torch")]
-mod interrupt;
-#[cfg(feature = "torch")]
-mod measure;
-#[cfg(feature = "torch")]
 mod memory;
-#[cfg(feature = "torch")]
-mod model;
 #[cfg(feature = "torch")]
 mod neighbours;
 #[cfg(feature = "torch")]
 mod options;
 #[cfg(feature = "torch")]
-mod ranks;
-#[cfg(feature = "torch")]
-mod resume;
-#[cfg(feature = "torch")]
-mod run_configuration;
-#[cfg(feature = "torch")]
 mod sample;
 #[cfg(feature = "torch")]
-mod train;
+mod training;
 
 #[cfg(feature = "torch")]
 fn main() -> std::process::ExitCode {

@@ -10,10 +10,10 @@ use proxflow_gpu::objective::Case;
 use proxflow_gpu::schedule::Schedule;
 use proxflow_reference::{DivergenceKind, InvalidInput};
 
-use crate::model::{LipschitzChoice, Model, Preset};
 use crate::options::{self, Common, DataArguments};
-use crate::run_configuration::RunConfiguration;
-use crate::{ranks, resume};
+use crate::training::model::{LipschitzChoice, Model, Preset};
+use crate::training::run_configuration::RunConfiguration;
+use crate::training::{ranks, resume};
 
 /// Options of `mnist train`.
 #[derive(Args, Clone)]

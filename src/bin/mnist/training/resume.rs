@@ -8,7 +8,7 @@ use serde::Serialize;
 use toml::Value;
 
 use crate::convert::bad_checkpoint;
-use crate::run_configuration::RunConfiguration;
+use crate::training::run_configuration::RunConfiguration;
 
 /// Refuses a training option, `train-size` or `dataset` that is not the run's own, naming it with both values. Lengths, intervals, device,
 /// threads and the place of the data may change; `--dataset auto` means the run's own.
@@ -88,7 +88,7 @@ fn text(value: &Value) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::model::Model;
+    use crate::training::model::Model;
 
     #[test]
     fn an_option_that_differs_is_named_with_both_values() {

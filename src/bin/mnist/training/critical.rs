@@ -11,7 +11,7 @@ use proxflow_reference::{DivergenceKind, Measure, Options, ProximalParameters};
 use serde::Serialize;
 
 use crate::exact;
-use crate::run_configuration::RunConfiguration;
+use crate::training::run_configuration::RunConfiguration;
 
 /// Source samples and data points of the subsample.
 pub const SAMPLES: usize = 250;

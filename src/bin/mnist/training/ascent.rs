@@ -18,14 +18,14 @@ use proxflow_gpu::random::{Stream, StreamLabel, place};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
-use crate::configuration::Arguments;
 use crate::convert::bad_checkpoint;
-use crate::critical::Critical;
-use crate::interrupt;
-use crate::measure;
-use crate::model::Model;
-use crate::resume;
-use crate::run_configuration::RunConfiguration;
+use crate::training::configuration::Arguments;
+use crate::training::critical::Critical;
+use crate::training::interrupt;
+use crate::training::measure;
+use crate::training::model::Model;
+use crate::training::resume;
+use crate::training::run_configuration::RunConfiguration;
 
 /// Batches of 1000 fresh noise samples behind the final certificate, and behind each row of `metrics.csv`.
 const CERTIFICATE_BATCHES: usize = 100;

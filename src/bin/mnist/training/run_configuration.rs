@@ -13,7 +13,7 @@ use proxflow_reference::{DivergenceKind, InvalidInput};
 use serde::{Deserialize, Serialize};
 
 use crate::memory;
-use crate::model::Model;
+use crate::training::model::Model;
 
 /// A run of this length ends in no lifetime.
 const MOST_ITERATIONS: u64 = 1_000_000_000;
@@ -167,7 +167,7 @@ impl RunConfiguration {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::model::Preset;
+    use crate::training::model::Preset;
 
     #[test]
     fn the_published_model_is_the_default_set_up_untouched() {

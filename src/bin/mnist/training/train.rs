@@ -17,14 +17,15 @@ use proxflow_gpu::{device, flow};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
-use crate::ascent;
-use crate::configuration::{Arguments, resolve_configuration};
 use crate::convert::{bad_checkpoint, tensor_of};
-use crate::critical;
-use crate::measure::{self, Evaluation};
-use crate::model::Model;
-use crate::run_configuration::RunConfiguration;
-use crate::{interrupt, options, ranks, resume};
+use crate::options;
+use crate::training::ascent;
+use crate::training::configuration::{Arguments, resolve_configuration};
+use crate::training::critical;
+use crate::training::measure::{self, Evaluation};
+use crate::training::model::Model;
+use crate::training::run_configuration::RunConfiguration;
+use crate::training::{interrupt, ranks, resume};
 
 /// Why a run ended.
 #[derive(Debug, Clone, Serialize)]

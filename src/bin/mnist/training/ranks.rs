@@ -10,7 +10,7 @@ use proxflow_gpu::team::Team;
 use proxflow_gpu::train::Trainer;
 use tch::Device;
 
-use crate::run_configuration::RunConfiguration;
+use crate::training::run_configuration::RunConfiguration;
 
 /// Seconds within which every exchange between ranks ends, unless `--timeout` says otherwise.
 pub const TIMEOUT: f64 = 120.0;

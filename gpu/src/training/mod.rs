@@ -1,0 +1,7 @@
+//! How U and phi are found.
+
+pub mod adam;
+pub mod ascent;
+pub mod configuration;
+pub mod schedule;
+pub mod train;
