@@ -107,6 +107,11 @@ def interpreters():
 
 def test():
     wheel = build()
+    variables = dict(os.environ)
+    flow = TARGET.resolve() / "release" / "flow"  # `cargo test --release` has built it where `make test` runs this
+    if "PROXFLOW_FLOW" not in variables and flow.exists():
+        variables["PROXFLOW_FLOW"] = str(flow)
+    print(f"proxflow.Flow: {variables.get('PROXFLOW_FLOW') or f'NOT TESTED, {flow} is not built'}", flush=True)
     chosen = interpreters()
     print("tested with Python " + ", ".join(f"{a}.{b}" for a, b in chosen), flush=True)
     for which, interpreter in chosen.items():
@@ -115,7 +120,7 @@ def test():
         python = environment(name, interpreter, [numpy, "scipy", "pytest", POT])
         run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--force-reinstall", "--no-deps", wheel])
         print(f"-- Python {which[0]}.{which[1]}", flush=True)
-        run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", ROOT / "python", ROOT / "python" / "tests"], cwd=PLACE)
+        run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", ROOT / "python", ROOT / "python" / "tests"], cwd=PLACE, env=variables)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 Balanced transport with any cost matrix (`transport`), the Wasserstein distances (`wasserstein`), semi-relaxed transport
 (`semi_relaxed`), f-divergences (`divergence`) and their Lipschitz regularisation (`lipschitz_divergence`), the combined
-Wasserstein-1/Wasserstein-2 proximal of arXiv:2407.11901 (`combined_proximal`) and the optimality gap of a flow (`optimality_gap`).
+Wasserstein-1/Wasserstein-2 proximal of arXiv:2407.11901 (`combined_proximal`) and the optimality gap of a flow (`optimality_gap`). `Flow` trains the
+proximal's flow on one's own data by the command ``flow`` and keeps scikit-learn's conventions.
 
 `proxflow.torch` and `proxflow.jax` make the values differentiable there.
 
@@ -28,8 +29,10 @@ from ._transport import (
     wasserstein,
     wasserstein_batch,
 )
+from .flow import Flow
 
 __all__ = [
+    "Flow",
     "Gap",
     "ProximalResult",
     "Result",
