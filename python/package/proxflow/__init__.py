@@ -17,6 +17,10 @@ Result(value=2.0, gap=0.0e+00, status='converged', n=2, m=2)
 True
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from ._divergence import divergence, lipschitz_divergence, lipschitz_divergence_batch
 from ._proxflow import __version__
 from ._proximal import combined_proximal, combined_proximal_batch, optimality_gap
@@ -29,7 +33,9 @@ from ._transport import (
     wasserstein,
     wasserstein_batch,
 )
-from .flow import Flow
+
+if TYPE_CHECKING:
+    from .flow import Flow
 
 __all__ = [
     "Flow",
@@ -50,3 +56,13 @@ __all__ = [
     "wasserstein",
     "wasserstein_batch",
 ]
+
+
+def __getattr__(name: str) -> object:
+    # On first use: what starts a child process imports much that the solvers do not need.
+    if name == "Flow":
+        from .flow import Flow
+
+        globals()["Flow"] = Flow
+        return Flow
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -409,7 +409,8 @@ class Flow(Estimator):
                 more.append(f"--points={given}")
             # In the run's folder, where config.toml finds a source of its own.
             _command.run(self.command, [*options, "--run=.", f"--npy={made}", *more], Path(self.run_), _NAMES, keep=False, verbose=False)
-            return np.load(made)
+            moved: Array = np.load(made)
+            return moved
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
