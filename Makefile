@@ -3,7 +3,7 @@ CARGO ?= cargo
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: help setup doctor mnist torus test validate bench book deny wheel wheel-test
+.PHONY: help setup doctor mnist torus test validate bench gpu-check book deny wheel wheel-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ validate: setup ## check every claim and write report.html
 
 bench: setup ## time the oracle and the training step beside their peers
 	@$(PYTHON) scripts/bench.py $(ARGS)
+
+gpu-check: setup ## on a machine with CUDA: agreement, training, speed, resuming and pictures as one JSON in docs/records
+	$(CARGO) build --release --bin mnist --bin validate --example device_agreement --example seconds_per_step
+	@$(PYTHON) scripts/gpu_check.py $(ARGS)
 
 book: ## build the guide into target/book
 	@$(PYTHON) scripts/check_docs.py

@@ -1,24 +1,47 @@
-//! Writes libtorch's folder into the rpath of this package's tests, and compiles the shim over c10d where its headers are.
+//! Writes libtorch's folder into the rpath of this package's tests, and compiles the shims over libtorch where its headers are.
 use std::path::Path;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=src/distributed");
-    println!("cargo:rustc-check-cfg=cfg(c10d)");
+    println!("cargo:rerun-if-changed=src/device/cuda.cpp");
+    println!("cargo:rustc-check-cfg=cfg(c10d, cuda_shim)");
     let Ok(folder) = std::env::var("DEP_TCH_LIBTORCH_LIB") else { return };
     println!("cargo:rustc-link-arg=-Wl,-rpath,{folder}");
+    let include = Path::new(&folder).parent().unwrap_or(Path::new(&folder)).join("include");
+    compile_cuda(&include);
     if std::env::var_os("CARGO_FEATURE_DISTRIBUTED").is_some() {
-        compile_shim(Path::new(&folder));
+        compile_c10d(&include);
+    }
+}
+
+/// A compiler set up for libtorch's headers.
+fn compiler(include: &Path) -> cc::Build {
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++17").warnings(false);
+    build.include(include).include(include.join("torch/csrc/api/include"));
+    build
+}
+
+/// Without this shim CUDA keeps libtorch's own settings, TF32 convolutions among them.
+fn compile_cuda(include: &Path) {
+    match compiler(include).file("src/device/cuda.cpp").try_compile("proxflow_cuda") {
+        Ok(()) => println!("cargo:rustc-cfg=cuda_shim"),
+        Err(error) => {
+            let line = error.to_string().replace('\n', " ");
+            println!(
+                "cargo:warning=the settings of CUDA are left to libtorch: their shim does not compile ({line})"
+            );
+        }
     }
 }
 
 /// Without the headers the package is built all the same, for one process; it then says so when several are asked for.
-fn compile_shim(folder: &Path) {
+fn compile_c10d(include: &Path) {
     if std::env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("linux") {
         println!("cargo:warning=feature distributed: tried on Linux only; building for one process");
         return;
     }
-    let include = folder.parent().unwrap_or(folder).join("include");
     if !include.join("torch/csrc/distributed/c10d/ProcessGroupGloo.hpp").exists() {
         println!(
             "cargo:warning=feature distributed: no c10d headers in {}; building for one process",
@@ -26,15 +49,10 @@ fn compile_shim(folder: &Path) {
         );
         return;
     }
-    let shim = cc::Build::new()
-        .cpp(true)
-        .std("c++17")
-        .warnings(false)
+    let shim = compiler(include)
         .define("USE_DISTRIBUTED", None)
         .define("USE_C10D_GLOO", None)
         .include("src/distributed")
-        .include(&include)
-        .include(include.join("torch/csrc/api/include"))
         .file("src/distributed/c10d.cpp")
         .try_compile("proxflow_c10d");
     match shim {

@@ -1,7 +1,7 @@
 //! Prints the median seconds per outer step of the published MNIST set-up (batch 200, 5 critic steps, T = 5, h = 1) on random images:
 //! processor time, then wall-clock time last.
 //!
-//! `cargo run --release -p proxflow-gpu --example seconds_per_step -- [cpu|cuda] [outer steps] [threads] [pieces]`
+//! `cargo run --release -p proxflow-gpu --example seconds_per_step -- [cpu|cuda] [outer steps] [threads] [pieces] [tf32]`
 #[cfg(feature = "torch")]
 fn main() {
     use proxflow_gpu::{architecture::Architecture, configuration::Configuration, device, team::Team, train};
@@ -14,6 +14,9 @@ fn main() {
     let pieces = arguments.next().and_then(|count| count.parse().ok());
     let choice: device::DeviceChoice = name.parse().expect("a device name");
     let device = choice.resolve().expect("a device of this machine");
+    if arguments.next().is_some_and(|word| word == "tf32") {
+        device::set_arithmetic(device::Arithmetic::Tf32);
+    }
     let data = Tensor::rand([6000, 784], (Kind::Float, tch::Device::Cpu));
     device::keep_freed_memory();
     let team = match device {
@@ -31,13 +34,14 @@ fn main() {
     .expect("the published set-up is valid")
     .with_team(team)
     .expect("a batch that one process can share out");
-    let mut seconds: Vec<(f64, f64)> = (0..outer_steps + 2)
+    let warm = outer_steps.min(2);
+    let mut seconds: Vec<(f64, f64)> = (0..outer_steps + warm)
         .map(|_| {
             let (start, busy) = (std::time::Instant::now(), processor_seconds());
             trainer.step().expect("finite");
             (processor_seconds() - busy, start.elapsed().as_secs_f64())
         })
-        .skip(2)
+        .skip(warm)
         .collect();
     let median = |time: &mut dyn FnMut(&(f64, f64)) -> f64| {
         seconds.sort_by(|a, b| time(a).total_cmp(&time(b)));

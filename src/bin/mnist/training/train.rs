@@ -56,6 +56,7 @@ struct Report<'a> {
     seconds: f64,
     seconds_per_iteration: f64,
     peak_memory_mib: Option<f64>,
+    peak_device_memory_mib: Option<f64>,
     indicators: Option<measure::Row>,
 }
 
@@ -155,6 +156,7 @@ pub fn run(mut arguments: Arguments) -> Result<(), Failure> {
         seconds,
         seconds_per_iteration: if made > 0 { seconds / made as f64 } else { 0.0 },
         peak_memory_mib: measure::peak_memory_mib(),
+        peak_device_memory_mib: device::peak_memory_mib(device),
         indicators,
     };
     let text = serde_json::to_string_pretty(&report).map_err(|error| Failure::Run(error.to_string()))? + "\n";

@@ -1,10 +1,14 @@
 //! Where the computation runs: CPU, CUDA or MPS, chosen by name.
 
+mod cuda;
+
 use std::fmt;
 use std::str::FromStr;
 
 use proxflow_reference::InvalidInput;
 use tch::{Cuda, Device};
+
+pub use cuda::{Arithmetic, peak_memory_mib, set_arithmetic};
 
 /// A device as the user names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +57,11 @@ impl fmt::Display for DeviceChoice {
 impl DeviceChoice {
     /// Resolves the choice on this machine; a device that is absent is bad input.
     pub fn resolve(self) -> Result<Device, InvalidInput> {
-        load_cuda_backend();
+        cuda::load();
         let cuda_count = Cuda::device_count().max(0) as usize;
+        if cuda_count > 0 {
+            set_arithmetic(Arithmetic::Full);
+        }
         match self {
             Self::Cpu => Ok(Device::Cpu),
             Self::Cuda(index) if index < cuda_count => Ok(Device::Cuda(index)),
@@ -76,22 +83,6 @@ pub fn device_name(device: Device) -> String {
         Device::Cuda(index) => format!("cuda:{index}"),
         Device::Mps => "mps".to_owned(),
         _ => "cpu".to_owned(),
-    }
-}
-
-/// CUDA registers itself when `libtorch_cuda.so` is loaded, so one binary serves machines with and without it.
-#[allow(unsafe_code, reason = "loading a library runs its initialisers")]
-fn load_cuda_backend() {
-    #[cfg(target_os = "linux")]
-    {
-        use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-        static LOADED: std::sync::Once = std::sync::Once::new();
-        LOADED.call_once(|| {
-            // SAFETY: libtorch's own backend; its initialisers only register kernels.
-            if let Ok(library) = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) } {
-                std::mem::forget(library);
-            }
-        });
     }
 }
 
