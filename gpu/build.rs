@@ -5,11 +5,15 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=src/distributed");
     println!("cargo:rerun-if-changed=src/device/cuda.cpp");
-    println!("cargo:rustc-check-cfg=cfg(c10d, cuda_shim)");
+    println!("cargo:rerun-if-changed=src/networks/convolution.cpp");
+    println!("cargo:rustc-check-cfg=cfg(c10d)");
     let Ok(folder) = std::env::var("DEP_TCH_LIBTORCH_LIB") else { return };
     println!("cargo:rustc-link-arg=-Wl,-rpath,{folder}");
     let include = Path::new(&folder).parent().unwrap_or(Path::new(&folder)).join("include");
-    compile_cuda(&include);
+    compiler(&include)
+        .file("src/device/cuda.cpp")
+        .file("src/networks/convolution.cpp")
+        .compile("proxflow_shim");
     if std::env::var_os("CARGO_FEATURE_DISTRIBUTED").is_some() {
         compile_c10d(&include);
     }
@@ -21,19 +25,6 @@ fn compiler(include: &Path) -> cc::Build {
     build.cpp(true).std("c++17").warnings(false);
     build.include(include).include(include.join("torch/csrc/api/include"));
     build
-}
-
-/// Without this shim CUDA keeps libtorch's own settings, TF32 convolutions among them.
-fn compile_cuda(include: &Path) {
-    match compiler(include).file("src/device/cuda.cpp").try_compile("proxflow_cuda") {
-        Ok(()) => println!("cargo:rustc-cfg=cuda_shim"),
-        Err(error) => {
-            let line = error.to_string().replace('\n', " ");
-            println!(
-                "cargo:warning=the settings of CUDA are left to libtorch: their shim does not compile ({line})"
-            );
-        }
-    }
 }
 
 /// Without the headers the package is built all the same, for one process; it then says so when several are asked for.

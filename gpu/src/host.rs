@@ -12,6 +12,18 @@ pub(crate) fn mean_of(tensor: &Tensor) -> f64 {
     f64_of(&tensor.detach().to_device(tch::Device::Cpu).mean(Kind::Double))
 }
 
+/// [`mean_of`] of each of several tensors of one shape, which one transfer brings to the host.
+pub(crate) fn means_of(tensors: &[Tensor]) -> Vec<f64> {
+    match tensors.first().map(Tensor::device) {
+        None => Vec::new(),
+        Some(tch::Device::Cpu) => tensors.iter().map(mean_of).collect(),
+        Some(_) => {
+            let host = Tensor::stack(tensors, 0).to_device(tch::Device::Cpu);
+            (0..tensors.len() as i64).map(|index| mean_of(&host.get(index))).collect()
+        }
+    }
+}
+
 /// The numbers of a tensor, flattened, on the host.
 pub(crate) fn to_f64(tensor: &Tensor) -> Vec<f64> {
     let host = tensor.detach().to_device(tch::Device::Cpu).to_kind(Kind::Double).contiguous().view([-1]);

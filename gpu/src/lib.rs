@@ -28,5 +28,5 @@ pub mod team;
 mod training;
 
 pub use networks::{architecture, hopf_lax, linearisation, network, polyphase, quantisation, slope};
-pub(crate) use networks::{derivatives, winners};
+pub(crate) use networks::{convolution, derivatives, winners};
 pub use training::{adam, ascent, configuration, schedule, train};

@@ -2,7 +2,6 @@
 
 use tch::Device;
 
-#[cfg(cuda_shim)]
 #[allow(unsafe_code, reason = "C functions of cuda.cpp")]
 mod shim {
     unsafe extern "C" {
@@ -21,18 +20,13 @@ pub enum Arithmetic {
 }
 
 /// Sets how CUDA multiplies; convolutions take algorithms that add in one order, so that a run repeats itself bit for bit.
-/// False where the program was built without a way to say so.
-pub fn set_arithmetic(arithmetic: Arithmetic) -> bool {
-    #[cfg(cuda_shim)]
+pub fn set_arithmetic(arithmetic: Arithmetic) {
     shim::proxflow_cuda_arithmetic(arithmetic == Arithmetic::Tf32);
-    let _ = arithmetic;
-    cfg!(cuda_shim)
 }
 
 /// The most memory, in MiB, that tensors have held at once on a CUDA device; `None` elsewhere and where libtorch does not tell.
 pub fn peak_memory_mib(device: Device) -> Option<f64> {
     match device {
-        #[cfg(cuda_shim)]
         Device::Cuda(index) => {
             let bytes = shim::proxflow_cuda_peak_bytes(i32::try_from(index).ok()?);
             (bytes >= 0).then(|| bytes as f64 / f64::from(1 << 20))
@@ -64,7 +58,7 @@ mod tests {
     #[test]
     fn settings_are_taken_without_cuda_and_the_host_has_no_device_memory() {
         for arithmetic in [Arithmetic::Tf32, Arithmetic::Full] {
-            assert_eq!(set_arithmetic(arithmetic), cfg!(cuda_shim));
+            set_arithmetic(arithmetic);
         }
         assert_eq!(peak_memory_mib(Device::Cpu), None);
         if !tch::Cuda::is_available() {

@@ -20,7 +20,7 @@ use crate::polyphase::{BlockState, PolyphaseBlock, from_cells, into_cells};
 pub struct Linearisation<'a> {
     network: &'a Network,
     batch: i64,
-    blocks: Vec<PolyphaseBlock>,
+    blocks: &'a [PolyphaseBlock],
     block_states: Vec<BlockState>,
     /// Adjoint at each block's convolution output.
     block_adjoints: Vec<Tensor>,
@@ -48,16 +48,10 @@ impl<'a> Linearisation<'a> {
         debug_assert!(network.architecture().is_piecewise_linear());
         tch::no_grad(|| {
             let batch = x.size()[0];
-            let cells = (1..=network.architecture().blocks() as u32).rev().map(|level| 1 << level);
-            let blocks: Vec<_> = network
-                .convolutions()
-                .iter()
-                .zip(cells)
-                .map(|(weight, cell)| PolyphaseBlock::new(weight, cell))
-                .collect();
+            let blocks = network.polyphase_blocks();
             let mut block_states = Vec::with_capacity(blocks.len());
             let mut signal = as_signal(network, x);
-            for block in &blocks {
+            for block in blocks {
                 let (output, state) = block.forward(&signal, record);
                 block_states.push(state);
                 signal = output;
@@ -81,7 +75,7 @@ impl<'a> Linearisation<'a> {
             for (index, (weight, _)) in network.dense().enumerate().rev() {
                 let at_input = adjoint.matmul(weight);
                 dense_adjoints.push(adjoint);
-                adjoint = if index > 0 { at_input * active(&dense_inputs[index]) } else { at_input };
+                adjoint = if index > 0 { where_active(&dense_inputs[index], &at_input) } else { at_input };
             }
             dense_adjoints.reverse();
 
@@ -168,9 +162,8 @@ impl<'a> Linearisation<'a> {
             for ((block, state), selected) in
                 self.blocks.iter().zip(&self.block_states).zip(&self.block_adjoints)
             {
-                let (moved, gradient) = block.tangent(state, &tangent, selected);
-                gradients.push(gradient);
-                tangent = moved;
+                gradients.push(block.pairing_gradient(selected, &tangent));
+                tangent = block.tangent(state, &tangent);
             }
             let mut tangent = tangent.flatten(1, -1);
             if self.network.architecture().time {
@@ -182,7 +175,7 @@ impl<'a> Linearisation<'a> {
                 gradients.push(adjoint.tr().matmul(&tangent));
                 gradients.push(bias.zeros_like());
                 if let Some(next) = self.dense_inputs.get(index + 1) {
-                    tangent = tangent.matmul(&weight.tr()) * active(next);
+                    tangent = where_active(next, &tangent.matmul(&weight.tr()));
                 }
             }
             gradients
@@ -190,9 +183,9 @@ impl<'a> Linearisation<'a> {
     }
 }
 
-/// 0/1 mask of the ReLU outputs `hidden` that are active.
-fn active(hidden: &Tensor) -> Tensor {
-    hidden.gt(0.0).to_kind(hidden.kind())
+/// `signal` where the ReLU outputs `hidden` are active, zero elsewhere.
+fn where_active(hidden: &Tensor, signal: &Tensor) -> Tensor {
+    hidden.threshold_backward(signal, 0.0)
 }
 
 /// `(B, d)` as the first stage sees it: an image cut into cells for the blocks, or the coordinates.

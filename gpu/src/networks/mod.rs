@@ -1,6 +1,7 @@
 //! What U and phi are, and their derivatives.
 
 pub mod architecture;
+pub(crate) mod convolution;
 pub(crate) mod derivatives;
 pub mod hopf_lax;
 pub mod linearisation;

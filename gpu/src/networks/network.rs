@@ -2,11 +2,14 @@
 //!
 //! [`Network::value`] is the definition, differentiable by libtorch; `derivatives.rs` adds [`Network::slope`].
 
+use std::cell::OnceCell;
+
 use proxflow_reference::InvalidInput;
 use tch::{Device, Kind, Tensor};
 
 use crate::architecture::{Activation, Architecture, Features};
 use crate::hopf_lax;
+use crate::polyphase::PolyphaseBlock;
 use crate::random::{Stream, place};
 
 /// A network: its architecture and its parameters, in the order of [`Architecture::parameter_shapes`].
@@ -14,6 +17,9 @@ use crate::random::{Stream, place};
 pub struct Network {
     architecture: Architecture,
     parameters: Vec<Tensor>,
+    /// Built on first use; those of other weights once the parameters have been handed out for a change.
+    blocks: OnceCell<Vec<PolyphaseBlock>>,
+    outdated: Vec<PolyphaseBlock>,
 }
 
 /// Factors of [`Features::ScaledCoordinates`] on the coordinates and on the output.
@@ -35,13 +41,19 @@ impl Network {
                 place(&(stream.normal(shape) * deviation), options)
             })
             .collect();
-        Self { architecture, parameters }
+        Self::assemble(architecture, parameters)
+    }
+
+    fn assemble(architecture: Architecture, parameters: Vec<Tensor>) -> Self {
+        Self { architecture, parameters, blocks: OnceCell::new(), outdated: Vec::new() }
     }
 
     /// The same parameters under another handle, for another thread.
-    pub(crate) fn share(&self) -> Self {
+    pub fn share(&self) -> Self {
         let parameters = self.parameters.iter().map(Tensor::shallow_clone).collect();
-        Self { architecture: self.architecture.clone(), parameters }
+        let shared = Self::assemble(self.architecture.clone(), parameters);
+        let _ = shared.blocks.set(self.polyphase_blocks().iter().map(PolyphaseBlock::share).collect());
+        shared
     }
 
     /// Takes given parameters; their number and shapes must be those of `architecture`.
@@ -63,7 +75,7 @@ impl Network {
                 ));
             }
         }
-        Ok(Self { architecture, parameters })
+        Ok(Self::assemble(architecture, parameters))
     }
 
     /// The architecture.
@@ -78,6 +90,9 @@ impl Network {
 
     /// Parameters, for an optimiser's update.
     pub fn parameters_mut(&mut self) -> &mut [Tensor] {
+        if let Some(blocks) = self.blocks.take() {
+            self.outdated = blocks;
+        }
         &mut self.parameters
     }
 
@@ -89,7 +104,7 @@ impl Network {
     /// The same network with parameters of another kind or on another device.
     pub fn to(&self, options: (Kind, Device)) -> Self {
         let parameters = self.parameters.iter().map(|tensor| place(tensor, options).detach()).collect();
-        Self { architecture: self.architecture.clone(), parameters }
+        Self::assemble(self.architecture.clone(), parameters)
     }
 
     /// Prototypes `(K, d)` and heights `(K)` of a [`Features::Prototypes`] network.
@@ -100,6 +115,20 @@ impl Network {
     /// Convolution weights, one per block.
     pub(crate) fn convolutions(&self) -> &[Tensor] {
         &self.parameters[..self.architecture.blocks()]
+    }
+
+    /// The convolutional blocks in polyphase form, the first on the largest cells.
+    pub(crate) fn polyphase_blocks(&self) -> &[PolyphaseBlock] {
+        let build = || {
+            let blocks = self.architecture.blocks();
+            let weights = self.convolutions().iter().enumerate();
+            let block = |(index, weight): (usize, &Tensor)| match self.outdated.get(index) {
+                Some(block) => block.with_weight(weight),
+                None => PolyphaseBlock::new(weight, 1 << (blocks - index)),
+            };
+            tch::no_grad(|| weights.map(block).collect())
+        };
+        self.blocks.get_or_init(build)
     }
 
     /// Dense layers as `(weight (out, in), bias (out))`.

@@ -15,14 +15,18 @@
 //!
 //! The block has no bias, so one 0/1 selection per sample describes it locally: `block(x) = S W' x`, with adjoint `W'^T S^T`.
 
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
+use crate::convolution::{convolve, weight_gradient};
 use crate::winners::{WINDOW, Winners};
 
 /// Width of the square kernel.
 pub const KERNEL: i64 = 7;
+/// Weights of a kernel.
+const TAPS: i64 = KERNEL * KERNEL;
 
 /// The polyphase weights of one block.
+#[derive(Debug)]
 pub struct PolyphaseBlock {
     forward: Tensor,
     adjoint: Tensor,
@@ -35,8 +39,8 @@ pub struct PolyphaseBlock {
 
 /// The local linear map of a block at a batch of inputs.
 pub struct BlockState {
-    /// The convolution's output with its graph, and the polyphase weights it grows from.
-    recorded: Option<(Tensor, Tensor)>,
+    /// The input, where the gradient in the weights will be asked for.
+    recorded: Option<Tensor>,
     /// The winning pixel of each window.
     winners: Winners,
 }
@@ -44,10 +48,26 @@ pub struct BlockState {
 impl PolyphaseBlock {
     /// Builds the polyphase weights of `weight (out, in, 7, 7)` for cells of `cell x cell` pixels, `cell` even.
     pub fn new(weight: &Tensor, cell: i64) -> Self {
+        Self::placed(weight, cell, kernel_table(cell).to_device(weight.device()))
+    }
+
+    /// The same block with another weight.
+    pub fn with_weight(&self, weight: &Tensor) -> Self {
+        Self::placed(weight, self.cell, self.table.shallow_clone())
+    }
+
+    /// The same block under another handle, for another thread.
+    pub fn share(&self) -> Self {
+        let [forward, adjoint, table] =
+            [&self.forward, &self.adjoint, &self.table].map(Tensor::shallow_clone);
+        Self { forward, adjoint, table, ..*self }
+    }
+
+    fn placed(weight: &Tensor, cell: i64, table: Tensor) -> Self {
+        let weight = weight.detach();
         let (outputs, inputs) = (weight.size()[0], weight.size()[1]);
-        let table = kernel_table(cell).to_device(weight.device());
         let zero = Tensor::zeros([outputs, inputs, 1], (weight.kind(), weight.device()));
-        let padded = Tensor::cat(&[weight.reshape([outputs, inputs, KERNEL * KERNEL]), zero], 2);
+        let padded = Tensor::cat(&[weight.reshape([outputs, inputs, TAPS]), zero], 2);
         let (pooled, width) = (cell * cell / 4, kernel_width(cell));
         let forward = padded
             .index_select(2, &table)
@@ -59,13 +79,11 @@ impl PolyphaseBlock {
     }
 
     /// `(B, f^2 c_in, h, w)` to `(B, (f/2)^2 c_out, h, w)` with the state for the adjoint and tangent maps.
-    /// With `record`, libtorch's graph of the convolution is kept for [`Self::weight_gradient`].
+    /// With `record`, the state keeps what [`Self::weight_gradient`] needs.
     pub fn forward(&self, input: &Tensor, record: bool) -> (Tensor, BlockState) {
-        let weight = if record { self.leaf() } else { self.forward.shallow_clone() };
-        let convolve = || self.convolve(input, &weight);
-        let convolved = if record { tch::with_grad(convolve) } else { convolve() };
-        let (output, winners) = Winners::of(&self.windows(&convolved.detach()));
-        let recorded = record.then_some((convolved, weight));
+        let convolved = convolve(input, &self.forward, self.padding());
+        let (output, winners) = Winners::of(&self.windows(&convolved));
+        let recorded = record.then(|| input.shallow_clone());
         (channels_second(&output), BlockState { recorded, winners })
     }
 
@@ -77,37 +95,23 @@ impl PolyphaseBlock {
 
     /// Adjoint of the convolution: `selected`, from [`Self::select`], to the gradient at the input `(B, f^2 c_in, h, w)`.
     pub fn backward(&self, selected: &Tensor) -> Tensor {
-        self.convolve(selected, &self.adjoint)
+        convolve(selected, &self.adjoint, self.padding())
     }
 
-    /// Tangent: moves `direction (B, f^2 c_in, h, w)` through the local linear map. Returns the direction at the output and
-    /// the gradient, with respect to the `(out, in, 7, 7)` weights, of `sum <selected, W' direction>`.
-    pub fn tangent(&self, state: &BlockState, direction: &Tensor, selected: &Tensor) -> (Tensor, Tensor) {
-        let weight = self.leaf();
-        let moved = tch::with_grad(|| self.convolve(direction, &weight));
-        let gradient = self.differentiate(&moved, &weight, selected);
-        (channels_second(&state.winners.collect(&self.windows(&moved.detach()))), gradient)
+    /// Tangent: moves `direction (B, f^2 c_in, h, w)` through the local linear map.
+    pub fn tangent(&self, state: &BlockState, direction: &Tensor) -> Tensor {
+        let moved = convolve(direction, &self.forward, self.padding());
+        channels_second(&state.winners.collect(&self.windows(&moved)))
     }
 
-    /// Gradient of `sum_b <selected_b, W' x_b>` with respect to the `(out, in, 7, 7)` weights, for a state that was recorded.
+    /// Gradient of `sum_b <selected_b, W' x_b>` with respect to the `(out, in, 7, 7)` weights, `x` any input of the convolution.
+    pub fn pairing_gradient(&self, selected: &Tensor, x: &Tensor) -> Tensor {
+        self.fold(&weight_gradient(selected, x, &self.forward, self.padding()))
+    }
+
+    /// [`Self::pairing_gradient`] at the block's own input, for a state that was recorded.
     pub fn weight_gradient(&self, state: &BlockState, selected: &Tensor) -> Tensor {
-        let (convolved, weight) = state.recorded.as_ref().expect("a recorded forward pass");
-        self.differentiate(convolved, weight, selected)
-    }
-
-    /// The polyphase weights as the start of a graph.
-    fn leaf(&self) -> Tensor {
-        self.forward.detach().set_requires_grad(true)
-    }
-
-    /// Gradient of `<selected, convolved>` with respect to the weights that `convolved` grows from.
-    fn differentiate(&self, convolved: &Tensor, weight: &Tensor, selected: &Tensor) -> Tensor {
-        tch::with_grad(|| {
-            let flat = |signal: &Tensor| channels_last(signal).view([-1]);
-            let pairing = flat(convolved).dot(&flat(selected));
-            let gradient = Tensor::run_backward(&[pairing], &[weight], true, false).remove(0);
-            self.fold(&gradient)
-        })
+        self.pairing_gradient(selected, state.recorded.as_ref().expect("a recorded forward pass"))
     }
 
     /// Adjoint of the map from `(out, in, 7, 7)` weights to polyphase weights.
@@ -117,11 +121,20 @@ impl PolyphaseBlock {
             .reshape([WINDOW, self.outputs, pooled, self.inputs, self.cell * self.cell, width * width])
             .permute([1, 3, 0, 2, 4, 5])
             .reshape([self.outputs, self.inputs, -1]);
-        let taps = KERNEL * KERNEL;
-        Tensor::zeros([self.outputs, self.inputs, taps + 1], (gradient.kind(), gradient.device()))
-            .index_add(2, &self.table, &expanded)
-            .narrow(2, 0, taps)
-            .reshape([self.outputs, self.inputs, KERNEL, KERNEL])
+        let options = (gradient.kind(), gradient.device());
+        let folded = match options.1 {
+            Device::Cpu => Tensor::zeros([self.outputs, self.inputs, TAPS + 1], options).index_add(
+                2,
+                &self.table,
+                &expanded,
+            ),
+            // Elsewhere `index_add` adds in an order that differs from run to run.
+            _ => {
+                let taps = Tensor::arange(TAPS + 1, (Kind::Int64, options.1));
+                expanded.matmul(&self.table.unsqueeze(1).eq_tensor(&taps).to_kind(options.0))
+            }
+        };
+        folded.narrow(2, 0, TAPS).reshape([self.outputs, self.inputs, KERNEL, KERNEL])
     }
 
     /// `(B, f^2 c, h, w)` as `(B, h, w, 4, (f/2)^2 c)`: the four positions of each pooling window.
@@ -131,8 +144,8 @@ impl PolyphaseBlock {
         z.view([size[0], size[1], size[2], WINDOW, size[3] / WINDOW])
     }
 
-    fn convolve(&self, input: &Tensor, weight: &Tensor) -> Tensor {
-        input.conv2d(weight, None::<&Tensor>, 1, kernel_width(self.cell) / 2, 1, 1)
+    fn padding(&self) -> i64 {
+        kernel_width(self.cell) / 2
     }
 }
 
@@ -190,7 +203,6 @@ fn kernel_table(cell: i64) -> Tensor {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use tch::{Device, Kind};
 
     const OPTIONS: (Kind, Device) = (Kind::Double, Device::Cpu);
 
@@ -241,8 +253,8 @@ mod tests {
         let direction = Tensor::randn_like(&x);
         let block = PolyphaseBlock::new(&weight, 4);
         let (output, state) = block.forward(&x.pixel_unshuffle(4), false);
-        let selected = block.select(&state, &output.ones_like());
-        let (moved, _) = block.tangent(&state, &direction.pixel_unshuffle(4), &selected);
+        let _ = output;
+        let moved = block.tangent(&state, &direction.pixel_unshuffle(4));
         let step = 1e-7;
         let difference = (plain(&(&x + &direction * step), &weight) - plain(&x, &weight)) / step;
         // Rounding over the step: 1e-16 * |z| / 1e-7.

@@ -125,9 +125,21 @@ mod host {
             fn $name<T: Number>($($argument: $kind,)* channels: usize) {
                 #[cfg(target_arch = "x86_64")]
                 {
+                    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+                    fn widest<T: Number>($($argument: $kind,)* channels: usize) {
+                        $body($($argument,)* channels);
+                    }
                     #[target_feature(enable = "avx2")]
                     fn wide<T: Number>($($argument: $kind,)* channels: usize) {
                         $body($($argument,)* channels);
+                    }
+                    let has_widest = is_x86_feature_detected!("avx512f")
+                        && is_x86_feature_detected!("avx512bw")
+                        && is_x86_feature_detected!("avx512dq")
+                        && is_x86_feature_detected!("avx512vl");
+                    if has_widest {
+                        // SAFETY: the processor has just been asked.
+                        return unsafe { widest($($argument,)* channels) };
                     }
                     if is_x86_feature_detected!("avx2") {
                         // SAFETY: the processor has just been asked.

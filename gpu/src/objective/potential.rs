@@ -5,7 +5,7 @@ use tch::Tensor;
 use super::case::Case;
 use crate::derivatives::{accumulate, differentiable, with_all};
 use crate::flow::FlowSpecification;
-use crate::host::mean_of;
+use crate::host::{mean_of, means_of};
 use crate::linearisation::Linearisation;
 use crate::network::Network;
 use crate::team::{Contribution, Part};
@@ -83,7 +83,7 @@ fn potential_without_unrolling(
     }
     PotentialEvaluation {
         terminal: mean_of(&terminal.value),
-        kinetic_energy: steps.iter().map(|(_, slope)| mean_energy(slope, flow)).sum(),
+        kinetic_energy: energy(steps.iter().map(|(_, slope)| squares(slope)).collect(), flow),
         gradient,
     }
 }
@@ -105,7 +105,7 @@ fn potential_by_adjoint(
     let terminal = discriminator.slope(&positions[flow.steps], 0.0);
     let scale = rate / batch as f64;
     let mut costate = terminal.gradient;
-    let mut kinetic_energy = 0.0;
+    let mut speeds = Vec::with_capacity(flow.steps);
     let mut gradient = Vec::new();
     tch::with_grad(|| {
         let (copy, parameters) = differentiable(potential);
@@ -113,7 +113,7 @@ fn potential_by_adjoint(
             let x = positions[k].detach().set_requires_grad(true);
             let total = copy.value(&x, flow.time(k)).sum(x.kind());
             let slope = Tensor::run_backward(&[total], &[&x], true, true).remove(0);
-            kinetic_energy += mean_energy(&slope.detach(), flow);
+            speeds.push(squares(&slope.detach()));
             let forcing = forcing(&slope.detach(), &costate, case);
             let inputs: Vec<Tensor> = parameters.iter().chain([&x]).map(Tensor::shallow_clone).collect();
             let pairing = with_all((&slope * &forcing).sum(x.kind()), &inputs);
@@ -124,7 +124,7 @@ fn potential_by_adjoint(
             accumulate(&mut gradient, terms.into_iter().map(|term| term * scale).collect());
         }
     });
-    PotentialEvaluation { terminal: mean_of(&terminal.value), kinetic_energy, gradient }
+    PotentialEvaluation { terminal: mean_of(&terminal.value), kinetic_energy: energy(speeds, flow), gradient }
 }
 
 /// `(lambda / h) a_k`: slope minus costate, or minus the costate alone without kinetic term.
@@ -132,8 +132,12 @@ fn forcing(slope: &Tensor, costate: &Tensor, case: Case) -> Tensor {
     if case.has_kinetic_energy() { slope - costate } else { -costate }
 }
 
-/// `h mean |v|^2 / 2` with `v = -slope / lambda`.
-fn mean_energy(slope: &Tensor, flow: FlowSpecification) -> f64 {
-    let squares = slope.square().sum_dim_intlist(1, false, slope.kind());
-    0.5 * flow.step() * mean_of(&squares) / (flow.lambda * flow.lambda)
+/// `|slope|^2` of every row.
+fn squares(slope: &Tensor) -> Tensor {
+    slope.square().sum_dim_intlist(1, false, slope.kind())
+}
+
+/// `h sum_k mean |v_k|^2 / 2` with `v = -slope / lambda`, from the squares of all slopes.
+fn energy(squares: Vec<Tensor>, flow: FlowSpecification) -> f64 {
+    means_of(&squares).into_iter().map(|mean| 0.5 * flow.step() * mean / (flow.lambda * flow.lambda)).sum()
 }
