@@ -95,6 +95,61 @@ fn two_ranks_make_the_run_of_one_bit_for_bit_and_only_rank_0_writes_and_one_rank
     assert_eq!(rows, 5, "a header and one row per iteration");
 }
 
+/// What `mnist evaluate` says of a checkpoint, by `size` ranks: the JSON of rank 0 without the number of ranks.
+fn evaluated(size: usize, checkpoint: &Path, seed: &str) -> serde_json::Value {
+    let port = free_port().to_string();
+    let ranks: Vec<_> = (0..size)
+        .map(|rank| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_mnist"));
+            command.arg("evaluate").arg("--checkpoint").arg(checkpoint);
+            command.args(["--dataset", "strokes", "--train-size", "60", "--samples", "22", "--steps", "3,7"]);
+            command.args([
+                "--threads",
+                "1",
+                "--pieces",
+                "4",
+                "--timeout",
+                "60",
+                "--seed",
+                seed,
+                "--json",
+                "-",
+            ]);
+            command.env("RANK", rank.to_string()).env("WORLD_SIZE", size.to_string());
+            command.env("MASTER_ADDR", "127.0.0.1").env("MASTER_PORT", &port);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    let said: Vec<_> = ranks
+        .into_iter()
+        .map(|rank| {
+            let output = rank.wait_with_output().unwrap();
+            succeeded(&output);
+            output.stdout
+        })
+        .collect();
+    assert!(said[1..].iter().all(Vec::is_empty), "rank 0 alone speaks");
+    let mut report: serde_json::Value = serde_json::from_slice(&said[0]).unwrap();
+    assert_eq!(report.as_object_mut().unwrap().remove("processes"), Some(size.into()));
+    report
+}
+
+#[test]
+fn indicators_of_1_2_and_4_ranks_are_equal_bit_for_bit() {
+    if !proxflow_gpu::distributed::AVAILABLE {
+        return common::skipped("indicators by ranks", "built for one process only");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    succeeded(&mnist(&folder.path().join("run"), &["--iterations", "2"]).output().unwrap());
+    let checkpoint = folder.path().join("run").join("checkpoint.safetensors");
+    let one = evaluated(1, &checkpoint, "1");
+    for size in [2, 4] {
+        assert_eq!(evaluated(size, &checkpoint, "1"), one, "{size} ranks");
+    }
+    // Other samples are told apart.
+    assert_ne!(evaluated(2, &checkpoint, "2")["steps"], one["steps"]);
+}
+
 /// The launcher starts the command as it was given, without `--resume`.
 #[test]
 fn ranks_that_a_launcher_starts_again_take_their_run_up() {

@@ -2,9 +2,10 @@
 
 use proxflow_reference::InvalidInput;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
 use crate::network::Network;
+use crate::team::Part;
 
 /// Horizon, number of Euler steps and kinetic weight of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -84,6 +85,24 @@ pub fn finite_endpoint(potential: &Network, x0: &Tensor, flow: FlowSpecification
     if finite(&x) { Ok(x) } else { Err(flow.steps) }
 }
 
+/// [`finite_endpoint`] of the whole batch from the rows `x_0` of one part of it, the same in every part.
+pub fn finite_endpoint_part(
+    potential: &Network,
+    x0: &Tensor,
+    flow: FlowSpecification,
+    part: &Part<'_>,
+) -> Result<Tensor, usize> {
+    let pieces = part.cut(x0, 0).into_iter().map(|x0| match finite_endpoint(potential, &x0, flow) {
+        Ok(end) => (Tensor::full([x0.size()[0]], f64::INFINITY, (Kind::Double, Device::Cpu)), end),
+        Err(step) => (Tensor::full([x0.size()[0]], step as f64, (Kind::Double, Device::Cpu)), x0),
+    });
+    let (broken, ends): (Vec<Tensor>, Vec<Tensor>) = pieces.unzip();
+    let [broken] = part.gather([&Tensor::cat(&broken, 0)]);
+    let end = part.gather_columns(&Tensor::cat(&ends, 0).tr()).tr().contiguous();
+    let first = broken.min().double_value(&[]);
+    if first.is_finite() { Err(first as usize) } else { Ok(end) }
+}
+
 /// The whole trajectory of `x_0 (B, d)`.
 pub fn simulate(potential: &Network, x0: &Tensor, flow: FlowSpecification) -> Trajectory {
     let mut positions = vec![x0.detach()];
@@ -103,7 +122,6 @@ mod tests {
     use super::*;
     use crate::architecture::{Activation, Architecture};
     use crate::random::{Stream, StreamLabel};
-    use tch::{Device, Kind};
 
     #[test]
     fn a_flow_that_overflows_is_told_by_its_first_step_that_is_not_finite() {

@@ -21,6 +21,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 use proxflow_reference::InvalidInput;
+use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
 use crate::derivatives::accumulate;
@@ -110,6 +111,17 @@ impl Team {
         all.get(self.rank() as i64).copy_(&Tensor::from_slice(numbers));
         group.sum(&mut all)?;
         Ok((0..self.size() as i64).all(|rank| all.get(rank).equal(&all.get(0))))
+    }
+
+    /// Whether all processes have digested the same, the same answer in all.
+    pub fn agree_on(&self, digest: Sha256) -> Result<bool, GroupError> {
+        // 4 bytes are whole numbers in f64.
+        let words: Vec<f64> = digest
+            .finalize()
+            .chunks_exact(4)
+            .map(|word| word.iter().fold(0.0, |number, byte| 256.0 * number + f64::from(*byte)))
+            .collect();
+        self.agree(&words)
     }
 
     /// Whether `flag` is set in any process, the same answer in all.

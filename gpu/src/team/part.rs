@@ -63,9 +63,19 @@ impl<'a> Part<'a> {
     /// From the values `(local)` that are here those of the whole batch `(batch)`, the same in every part. All parts must call it,
     /// equally often. After a failure of the group the numbers are NaN, and [`super::Team::each`] returns the failure.
     pub fn gather<const N: usize>(&self, values: [&Tensor; N]) -> [Tensor; N] {
-        let Some(board) = self.board else { return values.map(Tensor::shallow_clone) };
-        let whole = board.gather(self.index, &Tensor::stack(&values, 0).detach());
+        if self.board.is_none() {
+            return values.map(Tensor::shallow_clone);
+        }
+        let whole = self.gather_columns(&Tensor::stack(&values, 0));
         std::array::from_fn(|index| whole.get(index as i64))
+    }
+
+    /// [`Self::gather`] for the columns of a matrix: `(k, local)` to `(k, batch)`.
+    pub fn gather_columns(&self, columns: &Tensor) -> Tensor {
+        match self.board {
+            Some(board) => board.gather(self.index, &columns.detach()),
+            None => columns.shallow_clone(),
+        }
     }
 }
 

@@ -168,13 +168,7 @@ impl Trainer {
         digest.update(&self.data_digest);
         let parameters = self.potential.parameters().iter().chain(self.discriminator.parameters());
         parameters.flat_map(to_host).for_each(|value| digest.update(value.to_le_bytes()));
-        // 4 bytes are whole numbers in f64.
-        let words: Vec<f64> = digest
-            .finalize()
-            .chunks_exact(4)
-            .map(|word| word.iter().fold(0.0, |number, byte| 256.0 * number + f64::from(*byte)))
-            .collect();
-        self.team.agree(&words)
+        self.team.agree_on(digest)
     }
 
     /// Ends the run and gives its team back.

@@ -9,15 +9,19 @@ use proxflow_gpu::checkpoint::Model;
 use proxflow_gpu::device::{DeviceChoice, device_name, keep_freed_memory};
 use proxflow_gpu::flow;
 use proxflow_gpu::indicators::{self, Estimate, FlowIndicators};
-use proxflow_gpu::random::{Stream, StreamLabel, place};
+use proxflow_gpu::network::Network;
+use proxflow_gpu::random::{Stream, StreamLabel, place as place_on};
+use proxflow_gpu::team::Team;
 use proxflow_io::output::Outputs;
 use proxflow_reference::ProximalParameters;
 use proxflow_reference::checkpoint::MOST_STEPS;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
 use crate::convert::{load_model, tensor_of};
 use crate::options::{Common, DataArguments, prepare_device};
+use crate::training::ranks;
 use crate::{exact, memory, neighbours};
 
 /// Options of `mnist evaluate`.
@@ -48,6 +52,12 @@ pub struct Arguments {
     /// Root seed of the source samples
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Under torchrun or srun: seconds after which ranks that do not answer end the command
+    #[arg(long, value_name = "SECONDS", default_value_t = ranks::TIMEOUT)]
+    timeout: f64,
+    /// Pieces of the samples that threads and ranks share; equal pieces give equal numbers, bit for bit on the CPU [default: 4, or one per thread of all ranks]
+    #[arg(long, value_name = "COUNT")]
+    pieces: Option<usize>,
     #[command(flatten)]
     data: DataArguments,
     #[command(flatten)]
@@ -73,34 +83,87 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         return Err(Failure::bad_input("precision", "f64 on mps", "f32, or --device cpu"));
     }
     let kind = if arguments.precision == Precision::F64 { Kind::Double } else { Kind::Float };
+    let place = ranks::place(arguments.timeout)?;
     let model = load_model(&arguments.checkpoint, (kind, device))?;
-    let dataset = dataset(&arguments)?;
+    let dataset = if ranks::writes(place.as_ref()) { dataset(&arguments)? } else { None };
     let dimension = model.potential.architecture().dimension();
     let mut stream = Stream::new(arguments.seed, StreamLabel::Evaluation);
     let [low, high] = model.source;
-    let x0 = place(&stream.uniform(arguments.samples as i64, dimension, low, high), (kind, device));
+    let x0 = place_on(&stream.uniform(arguments.samples as i64, dimension, low, high), (kind, device));
+
+    let threads = arguments.common.threads;
+    let pieces = || ranks::pieces(arguments.samples, threads, place.as_ref(), device);
+    let pieces = arguments.pieces.unwrap_or_else(pieces);
+    let team = ranks::team((place.as_ref(), arguments.timeout), threads, pieces, device)?;
+    let (found, broken) = measure(&arguments, &model, &x0, &team)?;
+    if team.rank() > 0 {
+        // Rank 0 finds the same and says it.
+        return Ok(());
+    }
+    team.pooled(|| report(&arguments, &model, (&x0, &mut stream), found, broken, dataset.as_ref(), &team))
+}
+
+/// The indicators at every number of steps, by all ranks; and what is not finite in the finest flow.
+fn measure(
+    arguments: &Arguments,
+    model: &Model,
+    x0: &Tensor,
+    team: &Team,
+) -> Result<(Vec<FlowIndicators>, Option<String>), Failure> {
+    team.check_batch(arguments.samples)?;
+    let mut digest = Sha256::new();
+    digest.update(format!("{:?} {:?} {}", model.flow, arguments.steps, team.pieces()));
+    let parameters = model.potential.parameters().iter().chain(model.discriminator.parameters());
+    parameters.chain([x0]).flat_map(indicators::to_host).for_each(|value| digest.update(value.to_le_bytes()));
+    ranks::require_agreement(team.agree_on(digest))?;
 
     let finest = arguments.steps.iter().copied().max().unwrap_or(model.flow.steps);
-    let reference = flow::finite_endpoint(&model.potential, &x0, model.flow.with_steps(finest));
+    let rows = |tensor: &Tensor| -> Vec<Tensor> {
+        let parts = team.parts(arguments.samples).into_iter();
+        parts.map(|rows| tensor.narrow(0, rows.start as i64, rows.len() as i64)).collect()
+    };
+    let networks = || (model.potential.share(), model.discriminator.share());
+    let inputs = rows(x0).into_iter().map(|x0| (networks().0, x0)).collect();
+    let flow = model.flow.with_steps(finest);
+    let ends = team.each(arguments.samples, inputs, |part, (potential, x0): (Network, Tensor)| {
+        flow::finite_endpoint_part(&potential, &x0, flow, part)
+    });
+    let reference = ends.map_err(|error| ranks::lost(&error))?.swap_remove(0);
     let broken = reference
         .as_ref()
         .err()
         .map(|step| format!("the flow of {finest} steps is not finite at step {step}: the weights overflow"));
-    let found: Vec<FlowIndicators> = arguments
-        .steps
-        .iter()
-        .map(|&steps| {
-            let reference = reference.as_ref().ok().filter(|_| steps != finest);
-            indicators::evaluate(
-                &model.potential,
-                &model.discriminator,
-                &x0,
-                model.flow.with_steps(steps),
-                reference,
-            )
-        })
-        .collect();
-    if let Some(reason) = broken.or_else(|| overflow(&found, &model)) {
+    let evaluate = |&steps: &usize| {
+        let reference = reference.as_ref().ok().filter(|_| steps != finest);
+        let ends = reference
+            .map_or_else(Vec::new, rows)
+            .into_iter()
+            .map(Some)
+            .chain(std::iter::repeat_with(|| None));
+        let inputs = rows(x0).into_iter().zip(ends).map(|rows| (networks(), rows)).collect();
+        let flow = model.flow.with_steps(steps);
+        let found = team.each(arguments.samples, inputs, |part, ((potential, critic), (x0, end))| {
+            let (potential, critic): (Network, Network) = (potential, critic);
+            let (x0, end): (Tensor, Option<Tensor>) = (x0, end);
+            indicators::evaluate_part(&potential, &critic, (&x0, end.as_ref()), flow, part)
+        });
+        found.map(|mut parts| parts.swap_remove(0)).map_err(|error| ranks::lost(&error))
+    };
+    Ok((arguments.steps.iter().map(evaluate).collect::<Result<_, _>>()?, broken))
+}
+
+/// What rank 0 adds to the indicators, prints and writes.
+fn report(
+    arguments: &Arguments,
+    model: &Model,
+    (x0, stream): (&Tensor, &mut Stream),
+    found: Vec<FlowIndicators>,
+    broken: Option<String>,
+    dataset: Option<&Dataset>,
+    team: &Team,
+) -> Result<(), Failure> {
+    let (kind, device) = model.potential.options();
+    if let Some(reason) = broken.or_else(|| overflow(&found, model)) {
         if let Some(target) = &arguments.common.json {
             write_json(
                 target,
@@ -118,17 +181,17 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     insert(&mut report, "terminal_residual", own.terminal_residual);
     insert(&mut report, "critic_slope_mean", own.critic_slope);
     report.insert("critic_slope_max".to_owned(), json!(own.critic_slope_max));
-    let released = indicators::evaluate_released(&model.potential, &model.discriminator, &x0, model.flow);
+    let released = indicators::evaluate_released(&model.potential, &model.discriminator, x0, model.flow);
     report.insert(
         "released_definitions".to_owned(),
         json!({ "steps": model.flow.steps, "kinetic_energy": released.kinetic_energy,
             "hj_residual": released.hj_residual, "terminal_residual": released.terminal_residual }),
     );
-    if let Some(dataset) = &dataset {
+    if let Some(dataset) = dataset {
         let images = dataset.test.training_subset(arguments.samples, arguments.seed);
-        let digits = place(&tensor_of(&images)?, (kind, device));
+        let digits = place_on(&tensor_of(&images)?, (kind, device));
         let rows = digits.size()[0].min(arguments.samples as i64);
-        let u = place(&stream.uniform(rows, 1, 0.0, 1.0), (kind, device));
+        let u = place_on(&stream.uniform(rows, 1, 0.0, 1.0), (kind, device));
         let between = &digits * &u + own.endpoints.narrow(0, 0, rows) * (1.0 - u);
         for (name, points) in [("critic_slope_data", &digits), ("critic_slope_between", &between)] {
             let (mean, max) = indicators::slope_statistics(&model.discriminator, points);
@@ -136,15 +199,15 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             report.insert(format!("{name}_max"), json!(max));
         }
     }
-    if let Some(dataset) = &dataset {
+    if let Some(dataset) = dataset {
         let subset = [arguments.train_size as u64, arguments.seed];
         let (potential, flow) = (&model.potential, model.flow);
-        let found = neighbours::compare(&x0, &own.endpoints, potential, flow, dataset, subset)?;
+        let found = neighbours::compare(x0, &own.endpoints, potential, flow, dataset, subset)?;
         report.insert("nearest_digits".to_owned(), found);
     }
-    if let (true, Some(dataset)) = (arguments.exact, &dataset) {
+    if let (true, Some(dataset)) = (arguments.exact, dataset) {
         let generated = exact::Generated {
-            start: exact::points(&x0, arguments.samples)?,
+            start: exact::points(x0, arguments.samples)?,
             end: exact::points(&own.endpoints, arguments.samples)?,
             kinetic_energy: own.kinetic_energy.mean,
             parameters: ProximalParameters::new(model.lipschitz, model.flow.lambda, model.flow.horizon)?,
@@ -158,7 +221,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     report.insert("seed".to_owned(), json!(arguments.seed));
     report.insert("commit".to_owned(), json!(COMMIT));
     report.insert("device".to_owned(), json!(device_name(device)));
-    if let Some(dataset) = &dataset {
+    report.insert("processes".to_owned(), json!(team.size()));
+    report.insert("pieces".to_owned(), json!(team.pieces()));
+    if let Some(dataset) = dataset {
         report.insert("dataset".to_owned(), json!(dataset.name));
     }
 
@@ -185,6 +250,9 @@ fn check(arguments: &Arguments) -> Result<(), Failure> {
     }
     if arguments.train_size == 0 {
         return Err(Failure::bad_input("train-size", 0, ">= 1"));
+    }
+    if arguments.pieces.is_some_and(|pieces| pieces == 0) {
+        return Err(Failure::bad_input("pieces", 0, ">= 1"));
     }
     memory::require("samples", arguments.samples, memory::SAMPLE)?;
     memory::require("train-size", arguments.train_size, memory::IMAGE)?;

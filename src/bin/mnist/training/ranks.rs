@@ -42,45 +42,65 @@ pub fn writes(place: Option<&Rendezvous>) -> bool {
 
 /// Threads that share a batch in this process: on the CPU, by default, the cores of the machine divided among the processes that
 /// `torchrun` says it started here.
-fn threads(configuration: &RunConfiguration, device: Device) -> usize {
+fn threads(given: Option<usize>, device: Device) -> usize {
     let here = std::env::var("LOCAL_WORLD_SIZE").ok().and_then(|count| count.parse().ok()).unwrap_or(1_usize);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     match device {
-        Device::Cpu => configuration.threads.unwrap_or((cores / here.max(1)).max(1)),
+        Device::Cpu => given.unwrap_or((cores / here.max(1)).max(1)),
         _ => 1,
     }
 }
 
-/// Writes into the configuration into how many pieces a batch is cut, unless that is decided: 4 on the CPU, or as many as there are
-/// threads in all ranks if those do not divide 4; on a GPU one for each rank. A batch of few rows has fewer.
-pub fn resolve_pieces(configuration: &mut RunConfiguration, place: Option<&Rendezvous>, device: Device) {
+/// Into how many pieces a batch is cut where that is not said: 4 on the CPU, or as many as there are threads in all ranks if those
+/// do not divide 4; on a GPU one for each rank. A batch of few rows has fewer.
+pub fn pieces(batch: usize, given: Option<usize>, place: Option<&Rendezvous>, device: Device) -> usize {
     let size = place.map_or(1, |place| place.size);
-    let workers = size * threads(configuration, device);
+    let workers = size * threads(given, device);
     let suited = match device {
         Device::Cpu if PIECES.is_multiple_of(workers) => PIECES,
         _ => workers,
     };
-    let most = (configuration.training.batch / ROWS).max(size);
-    configuration.pieces.get_or_insert(suited.min(most));
+    suited.min((batch / ROWS).max(size))
+}
+
+/// Writes into the configuration into how many pieces a batch is cut, unless that is decided.
+pub fn resolve_pieces(configuration: &mut RunConfiguration, place: Option<&Rendezvous>, device: Device) {
+    let suited = pieces(configuration.training.batch, configuration.threads, place, device);
+    configuration.pieces.get_or_insert(suited);
+}
+
+/// Meets the other ranks.
+pub fn team(
+    (place, timeout): (Option<&Rendezvous>, f64),
+    given: Option<usize>,
+    pieces: usize,
+    device: Device,
+) -> Result<Team, Failure> {
+    let group = place.map(|place| ProcessGroup::join(place, Duration::from_secs_f64(timeout)));
+    let group = group.transpose().map_err(|error| lost(&error))?;
+    Ok(Team::new(threads(given, device), pieces, group)?)
 }
 
 /// Meets the other ranks, which must stand at the same point of the same run.
 pub fn join(
     trainer: Trainer,
-    (place, timeout): (Option<&Rendezvous>, f64),
+    place: (Option<&Rendezvous>, f64),
     configuration: &RunConfiguration,
     device: Device,
 ) -> Result<Trainer, Failure> {
-    let group = place.map(|place| ProcessGroup::join(place, Duration::from_secs_f64(timeout)));
-    let group = group.transpose().map_err(|error| lost(&error))?;
-    let pieces = configuration.pieces.unwrap_or(1);
-    let team = Team::new(threads(configuration, device), pieces, group)?;
+    let team = team(place, configuration.threads, configuration.pieces.unwrap_or(1), device)?;
     let trainer = trainer.with_team(team)?;
-    if !trainer.ranks_agree().map_err(|error| lost(&error))? {
-        let allowed = "the same options, data and checkpoint in all ranks";
-        return Err(Failure::bad_input("RANK", "ranks that were started differently", allowed));
-    }
+    require_agreement(trainer.ranks_agree())?;
     Ok(trainer)
+}
+
+/// Refuses ranks that were started differently.
+pub fn require_agreement(agree: Result<bool, GroupError>) -> Result<(), Failure> {
+    if agree.map_err(|error| lost(&error))? {
+        return Ok(());
+    }
+    let allowed = "the same options, data and checkpoint in all ranks";
+    Err(Failure::bad_input("RANK", "ranks that were started differently", allowed))
 }
 
 /// The failure of a run whose ranks no longer work together.

@@ -2,6 +2,8 @@
 //!
 //! Everything is evaluated at `(x_k, t_k)`. The definitions that the released code logs instead are kept apart, in [`Released`].
 
+mod paths;
+
 use serde::Serialize;
 use serde::ser::SerializeMap;
 use tch::{Device, Kind, Tensor};
@@ -9,6 +11,8 @@ use tch::{Device, Kind, Tensor};
 use crate::flow::FlowSpecification;
 use crate::host::{f64_of, mean_of, to_f64};
 use crate::network::Network;
+use crate::team::Part;
+use paths::{norm, norm_squared, walk};
 
 /// A mean over samples with its standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -98,52 +102,41 @@ pub fn evaluate(
     flow: FlowSpecification,
     reference: Option<&Tensor>,
 ) -> FlowIndicators {
+    evaluate_part(potential, discriminator, (x0, reference), flow, &Part::whole())
+}
+
+/// The same from one part of a batch: its rows of `x_0` and of the reference. The indicators are those of the whole batch, the same in
+/// every part, and depend on the pieces of the batch alone.
+pub fn evaluate_part(
+    potential: &Network,
+    discriminator: &Network,
+    rows: (&Tensor, Option<&Tensor>),
+    flow: FlowSpecification,
+    part: &Part<'_>,
+) -> FlowIndicators {
     tch::no_grad(|| {
-        let (h, lambda) = (flow.step(), flow.lambda);
-        let zeros = || Tensor::zeros([x0.size()[0]], (x0.kind(), x0.device()));
-        let (mut energy, mut length, mut speed, mut turning) = (zeros(), zeros(), zeros(), zeros());
-        let (mut residual, mut gauged, mut flipped) = (zeros(), zeros(), zeros());
-        let mut x = x0.detach();
-        let mut previous: Option<Tensor> = None;
-        for k in 0..flow.steps {
-            let slope = potential.slope(&x, flow.time(k));
-            let velocity = &slope.gradient * (-1.0 / lambda);
-            let squared = norm_squared(&velocity);
-            let hamiltonian = &squared * (lambda / 2.0);
-            let defect = &slope.time_derivative - &hamiltonian;
-            energy += &squared * (h / 2.0);
-            length += squared.sqrt() * h;
-            flipped += (&slope.time_derivative + &hamiltonian).abs() * h;
-            gauged += (&defect - defect.mean(defect.kind())).abs() * h;
-            residual += defect.abs() * h;
-            if let Some(before) = previous.replace(velocity.shallow_clone()) {
-                turning += norm(&(&velocity - before));
-                speed += norm(&velocity);
-            }
-            x = &x + velocity * h;
-        }
-        let displacement = norm(&(&x - x0));
-        let terminal = discriminator.gradient(&x, 0.0);
-        let mismatch = potential.gradient(&x, flow.horizon) - &terminal;
-        let critic_slope = norm(&terminal);
-        let scale = &energy * lambda;
+        let paths = walk(potential, discriminator, rows, flow, part);
+        let scale = &paths.energy * flow.lambda;
         FlowIndicators {
             steps: flow.steps,
-            step: h,
-            displacement_energy: Estimate::mean(&(displacement.square() / (2.0 * flow.horizon))),
-            straightness: Estimate::mean(&(length / &displacement)),
-            deviation: reference.map(|end| Estimate::mean(&(norm(&(&x - end)) / norm(&(end - x0))))),
-            hj_residual_relative: Estimate::ratio(&residual, &scale),
-            hj_residual: Estimate::mean(&residual),
-            hj_residual_gauged_relative: Estimate::ratio(&gauged, &scale),
-            hj_residual_gauged: Estimate::mean(&gauged),
-            hj_residual_flipped: Estimate::mean(&flipped),
-            kinetic_energy: Estimate::mean(&energy),
-            acceleration: if flow.steps > 1 { Estimate::ratio(&turning, &speed) } else { Estimate::ABSENT },
-            terminal_residual: Estimate::mean(&norm(&mismatch)),
-            critic_slope_max: f64_of(&critic_slope.max()),
-            critic_slope: Estimate::mean(&critic_slope),
-            endpoints: x,
+            step: flow.step(),
+            displacement_energy: Estimate::mean(&(paths.displacement.square() / (2.0 * flow.horizon))),
+            straightness: Estimate::mean(&(paths.length / &paths.displacement)),
+            deviation: paths.deviation.as_ref().map(Estimate::mean),
+            hj_residual_relative: Estimate::ratio(&paths.residual, &scale),
+            hj_residual: Estimate::mean(&paths.residual),
+            hj_residual_gauged_relative: Estimate::ratio(&paths.gauged, &scale),
+            hj_residual_gauged: Estimate::mean(&paths.gauged),
+            hj_residual_flipped: Estimate::mean(&paths.flipped),
+            kinetic_energy: Estimate::mean(&paths.energy),
+            acceleration: match flow.steps {
+                0 | 1 => Estimate::ABSENT,
+                _ => Estimate::ratio(&paths.turning, &paths.speed),
+            },
+            terminal_residual: Estimate::mean(&paths.mismatch),
+            critic_slope_max: f64_of(&paths.critic_slope.max()),
+            critic_slope: Estimate::mean(&paths.critic_slope),
+            endpoints: paths.end,
         }
     })
 }
@@ -177,14 +170,6 @@ pub fn evaluate_released(
 pub fn slope_statistics(discriminator: &Network, points: &Tensor) -> (Estimate, f64) {
     let slopes = norm(&discriminator.gradient(points, 0.0));
     (Estimate::mean(&slopes), f64_of(&slopes.max()))
-}
-
-fn norm_squared(rows: &Tensor) -> Tensor {
-    rows.square().sum_dim_intlist(1, false, rows.kind())
-}
-
-fn norm(rows: &Tensor) -> Tensor {
-    norm_squared(rows).sqrt()
 }
 
 /// Rows of a tensor `(B, d)` as f32 on the host, row-major.
