@@ -69,7 +69,7 @@ GROUPS = {
     ),
     "bounds": (["reference/src/torus/large_grid/bounds"], [[*REFERENCE, "--lib", "large_grid::"]], 400),
     "gpu": (
-        ["gpu/src/objective", "gpu/src/indicators.rs", "gpu/src/networks/linearisation.rs"],
+        ["gpu/src/objective", "gpu/src/indicators.rs", "gpu/src/indicators", "gpu/src/networks/linearisation.rs"],
         [
             ["-p", "proxflow-gpu", "--lib"],
             ["-p", "proxflow", "--test", "validation", "indicator_agreement", "objective_agreement", "network_agreement"],
