@@ -200,24 +200,26 @@ def speed(runner):
         missing = None
         sides["eager f32"] = [runner.arguments.python, peers / "torch_eager.py", *options]
         sides["eager tf32"] = [*sides["eager f32"], "--tf32"]
-        sides["compiled f32"] = [*sides["eager f32"], "--compile"]
-        sides["compiled tf32"] = [*sides["eager f32"], "--compile", "--tf32"]
+        sides["compiled tf32"] = [*sides["eager tf32"], "--compile"]
     else:
         missing = "no torch in --python"
     if missing:
         print(f"speed: peers NOT timed: {missing}", flush=True)
-    rounds, failures = [], {}
-    for _ in range(1 if runner.small else 3):
+    rounds, failures, end = [], {}, runner.deadline
+    for index in range(1 if runner.small else 3):
         row = {}
         for name, command in sides.items():
-            if name in failures:
+            # What torch.compile compiles takes minutes: once, last in the first round, and no more than its own share of the time.
+            if name in failures or (index and name.startswith("compiled")):
                 continue
+            runner.deadline = min(end, time.monotonic() + (90 if name.startswith("compiled") else 30))
             try:
                 row[name] = [float(value) for value in runner.run(command).split()[-2:]]
             except RuntimeError as error:
                 failures[name] = str(error)
         rounds.append(row)
-    return {"passed": not failures, "columns": ["processor seconds", "wall seconds"], "rounds": rounds, "failures": failures, "peers not timed": missing}
+    # A peer that breaks is a finding.
+    return {"passed": not any(name.startswith("proxflow") for name in failures), "columns": ["processor seconds", "wall seconds"], "rounds": rounds, "failures": failures, "peers not timed": missing}
 
 
 def claims(runner, folder):
@@ -305,7 +307,7 @@ def check(arguments, folder):
     runner.stage("resume", 60, lambda: resume(runner, folder))
     for case in CASES[:1] if arguments.dry_run else CASES:
         runner.stage(f"training {case}", 50, lambda case=case: training(runner, folder, case))
-    runner.stage("speed", 150, lambda: speed(runner))
+    runner.stage("speed", 170, lambda: speed(runner))
     runner.stage("claims", 60, lambda: claims(runner, folder))
     runner.stage("gpus afterwards", 10, lambda: {"gpus": gpus(runner)})
     return {"date": arguments.today, "command": " ".join(sys.argv), "dry_run": arguments.dry_run, "device": arguments.device,

@@ -12,6 +12,15 @@ pub(crate) fn mean_of(tensor: &Tensor) -> f64 {
     f64_of(&tensor.detach().to_device(tch::Device::Cpu).mean(Kind::Double))
 }
 
+/// Tensors of one shape on the host, brought there by one transfer.
+pub(crate) fn together<const N: usize>(tensors: [Tensor; N]) -> [Tensor; N] {
+    if tensors.iter().all(|tensor| tensor.device() == tch::Device::Cpu) {
+        return tensors;
+    }
+    let host = Tensor::stack(&tensors, 0).to_device(tch::Device::Cpu);
+    std::array::from_fn(|index| host.get(index as i64))
+}
+
 /// [`mean_of`] of each of several tensors of one shape, which one transfer brings to the host.
 pub(crate) fn means_of(tensors: &[Tensor]) -> Vec<f64> {
     match tensors.first().map(Tensor::device) {

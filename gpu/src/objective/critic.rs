@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 use super::case::Penalty;
 use crate::derivatives::{accumulate, differentiable, with_all};
 use crate::divergence::dual_functional;
-use crate::host::{f64_of, mean_of, to_f64};
+use crate::host::{f64_of, mean_of, to_f64, together};
 use crate::linearisation::Linearisation;
 use crate::network::Network;
 use crate::team::{Contribution, Part};
@@ -72,7 +72,7 @@ pub fn critic_part(
         let local = local.map(|(values, (x, y))| (values.narrow(0, 0, x), values.narrow(0, x, y)));
         let (on_generated, on_data): (Vec<Tensor>, Vec<Tensor>) = local.unzip();
         let [on_generated, on_data] =
-            part.gather([&Tensor::cat(&on_generated, 0), &Tensor::cat(&on_data, 0)]);
+            together(part.gather([&Tensor::cat(&on_generated, 0), &Tensor::cat(&on_data, 0)]));
         let dual = dual_functional(kind, &to_f64(&on_data));
         let weight = -1.0 / part.batch(generated.size()[0]) as f64;
         let weights = part.own(&dual.weights).into_iter().zip(counts).map(|(on_data, (x, _))| {

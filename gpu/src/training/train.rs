@@ -223,9 +223,18 @@ impl Trainer {
         };
 
         let factor = self.configuration.learning_rate_schedule.factor(self.iteration);
-        // theta is frozen during the critic steps, so all their samples are simulated in one batch.
+        // Everything is drawn before anything is computed, so that a device does not wait for draws half-way.
         let mut noise = self.noise_stream.clone();
         let x0 = self.draw_source(&mut noise, critic_steps * batch);
+        let x0_of_potential = self.draw_source(&mut noise, batch);
+        let draw = |stream: &mut Stream| {
+            let chosen = stream.indices(batch as i64, self.data.size()[0]).to_device(options.1);
+            (self.data.index_select(0, &chosen), place(&stream.uniform(batch as i64, 1, 0.0, 1.0), options))
+        };
+        let drawn: Vec<(Tensor, Tensor)> =
+            (0..critic_steps).map(|_| draw(&mut self.batch_stream)).collect();
+
+        // theta is frozen during the critic steps, so all their samples are simulated in one batch.
         let x0 = x0.view([critic_steps as i64, batch as i64, -1]);
         let inputs = rows_of(&x0, 1).into_iter().map(|x0| (self.potential.share(), x0)).collect();
         let generated: Vec<Tensor> =
@@ -234,16 +243,11 @@ impl Trainer {
                     |x0: Tensor| endpoint(&potential, &x0.reshape([-1, x0.size()[2]]), flow).view_as(&x0);
                 Tensor::cat(&part.cut(&x0, 1).into_iter().map(end).collect::<Vec<_>>(), 1)
             })?;
-        for critic_step in 0..critic_steps as i64 {
-            let y = self.data.index_select(
-                0,
-                &self.batch_stream.indices(batch as i64, self.data.size()[0]).to_device(options.1),
-            );
-            let u = place(&self.batch_stream.uniform(batch as i64, 1, 0.0, 1.0), options);
+        for (critic_step, (y, u)) in drawn.into_iter().enumerate() {
             let inputs = generated
                 .iter()
                 .zip(rows_of(&y, 0).into_iter().zip(rows_of(&u, 0)))
-                .map(|(x, (y, u))| (self.discriminator.share(), x.get(critic_step), y, u))
+                .map(|(x, (y, u))| (self.discriminator.share(), x.get(critic_step as i64), y, u))
                 .collect();
             let parts = self.team.each(batch, inputs, |part, (discriminator, x, y, u)| {
                 let between = &y * &u + &x * (1.0 - &u);
@@ -260,9 +264,8 @@ impl Trainer {
             self.critic_optimiser.update(self.discriminator.parameters_mut(), &gradient, factor);
         }
 
-        let x0 = self.draw_source(&mut noise, batch);
         let networks = || (self.potential.share(), self.discriminator.share());
-        let inputs = rows_of(&x0, 0).into_iter().map(|x0| (networks(), x0)).collect();
+        let inputs = rows_of(&x0_of_potential, 0).into_iter().map(|x0| (networks(), x0)).collect();
         let parts =
             self.team.each(batch, inputs, |part, ((potential, discriminator), x0): (_, Tensor)| {
                 objective::potential_part(&potential, &discriminator, &x0, flow, case, part)
