@@ -231,8 +231,7 @@ impl Trainer {
             let chosen = stream.indices(batch as i64, self.data.size()[0]).to_device(options.1);
             (self.data.index_select(0, &chosen), place(&stream.uniform(batch as i64, 1, 0.0, 1.0), options))
         };
-        let drawn: Vec<(Tensor, Tensor)> =
-            (0..critic_steps).map(|_| draw(&mut self.batch_stream)).collect();
+        let drawn: Vec<(Tensor, Tensor)> = (0..critic_steps).map(|_| draw(&mut self.batch_stream)).collect();
 
         // theta is frozen during the critic steps, so all their samples are simulated in one batch.
         let x0 = x0.view([critic_steps as i64, batch as i64, -1]);
