@@ -3,6 +3,7 @@
 mod basis;
 mod certify;
 mod forbidden;
+mod known;
 mod plan;
 mod simplex;
 mod stretches;

@@ -81,6 +81,11 @@ impl<'a> Pricer<'a> {
         Ok(&self.lists)
     }
 
+    /// The shortlists of the last pass.
+    pub(super) fn into_lists(self) -> Vec<Shortlist> {
+        self.lists
+    }
+
     /// `sum_i p_i min_j (c_ij + psi_j)` of the last complete pass, and its `psi`.
     pub(super) fn last_dual(&self) -> Option<&(f64, Vec<f64>)> {
         self.dual.as_ref()

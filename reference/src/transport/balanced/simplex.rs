@@ -1,9 +1,11 @@
 //! The network simplex method: a spanning tree of arcs with tight potentials, arcs of negative reduced cost enter, mass is
 //! pushed round the cycle they close. Ties are broken so that the tree stays strongly feasible (Cunningham: arcs without
-//! mass point to the root), which rules out cycling. It starts greedily from the potentials of the thinned problem and
-//! prices a few sources at a time ([`super::stretches`]).
+//! mass point to the root), which rules out cycling. It starts greedily from the potentials of the thinned problem,
+//! pivots among the arcs it knows until those hold nothing more ([`super::known`]), and reads the cost for others a few sources at
+//! a time ([`super::stretches`]).
 
 use super::basis::{Basis, greedy_tree};
+use super::known::groups;
 use super::stretches::{Candidate, Stretches};
 use crate::certificate::Termination;
 use crate::observer::{Progress, Stopped, Watch};
@@ -11,9 +13,15 @@ use crate::options::Options;
 use crate::transport::cost::GroundCost;
 use crate::transport::start;
 
-/// Every so many rounds, and in the last one, all sources are priced at the same potentials, free of the rounding that pivots add
-/// up: that bounds the value from below.
+/// Every so many rounds all sources are priced at the same potentials: that bounds the value from below, should the observer stop
+/// the solver.
 const ROUNDS: usize = 4;
+
+/// Known arcs are left for the cost once a round of them makes fewer pivots than the last round of the cost, divided by this.
+const WORTHWHILE: usize = 8;
+
+/// Potentials carry a rounding error of so many times the largest one.
+const ROUNDING: f64 = 16.0 * f64::EPSILON;
 
 /// What is solved: finite costs, weights of sum 1.
 pub(super) struct Problem<'a> {
@@ -51,15 +59,17 @@ impl Problem<'_> {
                 start::extend(cost, &thinned, &coarse.basis.potential[..thinned.p.len()], watch)?
             }
         };
-        let mut basis = Basis::new(p.len(), q.len(), &greedy_tree(cost, p, q, &psi, watch)?);
-        let mut stretches = Stretches::new(cost, p, q);
+        let start = greedy_tree(cost, p, q, &psi, watch)?;
+        let mut basis = Basis::new(p.len(), q.len(), &start.tree);
+        let mut stretches = Stretches::new(cost, p, q, start.shortlists);
         let mut progress = Progress::NONE;
         let climbed = self.climb(&mut basis, &mut stretches, &mut progress, watch);
         let termination = climbed.unwrap_or(Termination::Cancelled);
         Ok(Solved { basis, termination, progress, last_dual: stretches.into_last_dual() })
     }
 
-    /// Price a stretch of sources, pivot, and so on round all of them until no arc of negative reduced cost is left.
+    /// Pivot among known arcs; price a stretch of sources, pivot, and so on round all of them; until no arc of negative reduced
+    /// cost is left.
     fn climb(
         &self,
         basis: &mut Basis,
@@ -67,46 +77,72 @@ impl Problem<'_> {
         state: &mut Progress,
         watch: &mut Watch<'_>,
     ) -> Result<Termination, Stopped> {
-        let (n, m) = (self.p.len(), self.q.len());
-        // Ordinary problems take a few dozen pivots for each atom; where rounding lets arcs come and go, this ends it.
-        let limit = 100_000 + 1000 * (n + m);
         let mut found = Vec::new();
-        let (mut scale, mut rounds_left) = (0.0, 0);
-        loop {
-            let whole = rounds_left == 0;
-            if whole {
-                rounds_left = ROUNDS;
-                basis.retighten();
-                scale = basis.potential.iter().fold(0.0_f64, |scale, v| scale.max(v.abs()));
-            }
-            // Potentials carry a rounding error of a few eps of the largest one; smaller reduced costs mean nothing.
-            let rounding = 16.0 * f64::EPSILON * (scale + basis.drift());
-            if whole {
+        self.exhaust_known(basis, stretches, state, 0, watch)?;
+        for round in 0.. {
+            let rounding = tighten(basis);
+            let at_once = round % ROUNDS == 0;
+            if at_once {
                 state.gap_estimate = stretches.price_all(&basis.potential, rounding, watch)?;
             }
-            rounds_left -= 1;
             state.passes += 1;
             watch.report(*state)?;
             let before = state.pivots;
             for rows in stretches.all() {
-                if !whole {
+                if !at_once {
+                    // The root moves with the larger part: its way is rounding to come.
+                    let rounding = rounding + ROUNDING * basis.drift();
                     stretches.price(rows.clone(), &basis.potential, rounding, watch)?;
                 }
                 found.clear();
                 found.extend(stretches.candidates(rows).copied());
-                state.pivots += exhaust(basis, &mut found, rounding, limit, watch)?;
+                state.pivots += exhaust(basis, &mut found, rounding, self.most_pivots(), watch)?;
             }
             if state.pivots == before {
-                if whole {
-                    return Ok(Termination::Converged);
-                }
-                rounds_left = 0;
+                return Ok(Termination::Converged);
             }
-            if state.passes >= self.options.maximum_passes || state.pivots >= limit {
-                return Ok(Termination::IterationLimit);
+            if state.passes >= self.options.maximum_passes || state.pivots >= self.most_pivots() {
+                break;
+            }
+            self.exhaust_known(basis, stretches, state, (state.pivots - before) / WORTHWHILE, watch)?;
+        }
+        Ok(Termination::IterationLimit)
+    }
+
+    /// Pivots among the known arcs of a group of sources, and so on round all groups, until a round makes no more than `few` pivots.
+    fn exhaust_known(
+        &self,
+        basis: &mut Basis,
+        stretches: &Stretches<'_>,
+        state: &mut Progress,
+        few: usize,
+        watch: &mut Watch<'_>,
+    ) -> Result<(), Stopped> {
+        let mut found = Vec::new();
+        loop {
+            let rounding = tighten(basis);
+            let before = state.pivots;
+            for rows in groups(self.p.len()) {
+                found.clear();
+                stretches.known(rows, &basis.potential, rounding, &mut found);
+                state.pivots += exhaust(basis, &mut found, rounding, self.most_pivots(), watch)?;
+            }
+            if state.pivots - before <= few || state.pivots >= self.most_pivots() {
+                return Ok(());
             }
         }
     }
+
+    /// Ordinary problems take a few dozen pivots for each atom; where rounding lets arcs come and go, this ends it.
+    fn most_pivots(&self) -> usize {
+        100_000 + 1000 * (self.p.len() + self.q.len())
+    }
+}
+
+/// Frees the potentials of the rounding that pivots add up, and returns what is left of it: smaller reduced costs mean nothing.
+fn tighten(basis: &mut Basis) -> f64 {
+    basis.retighten();
+    ROUNDING * basis.potential.iter().fold(0.0_f64, |scale, v| scale.max(v.abs()))
 }
 
 /// Pivots in the candidates, most negative reduced cost first, until none is below `-rounding` (or `limit` pivots are made).
@@ -120,6 +156,7 @@ fn exhaust(
     let mut pivots = 0;
     loop {
         watch.tick()?;
+        basis.retighten_in_time();
         candidates.retain_mut(|arc| {
             arc.reduced = basis.reduced_cost(arc.source, arc.target, arc.cost);
             arc.reduced < -rounding

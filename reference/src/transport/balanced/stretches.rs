@@ -1,7 +1,7 @@
 //! Pricing for balanced transport: the arcs that would lower the cost, `c_ij + psi_j < phi_i`, for a few sources at a time.
 //!
 //! Sources are priced in stretches, in turn, and what is found is pivoted in before the next stretch: potentials that have
-//! moved since would have made most of it worthless. For every source and block of targets the least `c_ij + psi_j` met is
+//! moved since would have made most of it worthless. What was found once stays known ([`super::known`]). For every source and block of targets the least `c_ij + psi_j` met is
 //! remembered; since then it cannot have fallen by more than the potentials of the block have. Blocks that hold no such arc
 //! for certain are not read.
 
@@ -9,10 +9,11 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::known::Known;
 use crate::observer::{Stopped, Watch};
 use crate::transport::certificate::compensated_sum;
 use crate::transport::cost::GroundCost;
-use crate::transport::pricing::minimum_of_sums;
+use crate::transport::pricing::{Shortlist, minimum_of_sums};
 
 /// Targets per block. The remembered minima take `8 n m / BLOCK` bytes.
 const BLOCK: usize = 32;
@@ -24,8 +25,9 @@ const STRETCH: usize = 8;
 /// Sources priced together where entries are computed, which several threads share.
 const COMPUTED_STRETCH: usize = 64;
 
-/// Arcs remembered of a stretch, at least two for each of its sources.
-const CANDIDATES: usize = 16;
+/// Arcs found for one source at a look. From 4 to 16 the times at n = 1000 to 4000 differ by few per cent; with 2 there are half as
+/// many looks again.
+const ARCS: usize = 8;
 
 /// Entries that are worth waking other threads for.
 const PARALLEL_ENTRIES: usize = 1 << 17;
@@ -46,6 +48,8 @@ struct Source {
     arcs: Vec<Candidate>,
     /// `min_j (c_ij + psi_j)`, or less by the rounding.
     least: f64,
+    /// What this and earlier looks found.
+    known: Known,
 }
 
 /// All sources of a cost, in stretches.
@@ -54,7 +58,6 @@ pub(super) struct Stretches<'a> {
     p: &'a [f64],
     q: &'a [f64],
     size: usize,
-    arcs_per_source: usize,
     sources: Vec<Source>,
     /// `minima[i, b] - fallen[b]` bounds `min_{j in b} (c_ij + psi_j)` from below.
     minima: Vec<f64>,
@@ -66,18 +69,24 @@ pub(super) struct Stretches<'a> {
 }
 
 impl<'a> Stretches<'a> {
-    /// Marginals `p` on the sources and `q` on the targets of `cost`.
-    pub(super) fn new(cost: &'a dyn GroundCost, p: &'a [f64], q: &'a [f64]) -> Self {
+    /// Marginals `p` on the sources and `q` on the targets of `cost`; the arcs of the `shortlists`, one per source, are known.
+    pub(super) fn new(
+        cost: &'a dyn GroundCost,
+        p: &'a [f64],
+        q: &'a [f64],
+        shortlists: Vec<Shortlist>,
+    ) -> Self {
         let (n, blocks) = (p.len(), q.len().div_ceil(BLOCK));
         let least = if cost.row(0).is_some() { STRETCH } else { COMPUTED_STRETCH };
         let size = least.max(n.div_ceil(256)).min(n);
+        let known = shortlists.into_iter().map(|list| Known::from_shortlist(list.entries));
+        let source = |known| Source { arcs: Vec::new(), least: f64::INFINITY, known };
         Self {
             cost,
             p,
             q,
             size,
-            arcs_per_source: (CANDIDATES / size).max(2),
-            sources: vec![Source { arcs: Vec::new(), least: f64::INFINITY }; n],
+            sources: known.map(source).collect(),
             minima: vec![f64::NEG_INFINITY; n * blocks],
             fallen: vec![0.0; blocks],
             psi: Vec::new(),
@@ -94,6 +103,20 @@ impl<'a> Stretches<'a> {
     /// The arcs found at the last look at the sources `rows`.
     pub(super) fn candidates(&self, rows: Range<usize>) -> impl Iterator<Item = &Candidate> {
         self.sources[rows].iter().flat_map(|source| &source.arcs)
+    }
+
+    /// The known arcs of the sources `rows` that have negative reduced cost at `potential`, appended to `found`.
+    pub(super) fn known(
+        &self,
+        rows: Range<usize>,
+        potential: &[f64],
+        rounding: f64,
+        found: &mut Vec<Candidate>,
+    ) {
+        let (phi, psi) = potential.split_at(self.p.len());
+        for i in rows {
+            self.sources[i].known.negative(i as u32, phi[i], psi, rounding, found);
+        }
     }
 
     /// `sum_i p_i min_j (c_ij + psi_j)` of the last look at all sources at once, a lower bound, and its `psi`.
@@ -124,9 +147,9 @@ impl<'a> Stretches<'a> {
         watch: &mut Watch<'_>,
     ) -> Result<(), Stopped> {
         self.follow(&potential[self.p.len()..]);
-        let Self { cost, p, arcs_per_source: length, sources, minima, fallen, psi, .. } = self;
+        let Self { cost, p, sources, minima, fallen, psi, .. } = self;
         let blocks = fallen.len();
-        let pass = Pass { cost: *cost, psi, fallen, rounding, length: *length };
+        let pass = Pass { cost: *cost, psi, fallen, rounding };
         let one = |i: usize, minima: &mut [f64], source: &mut Source| {
             if p[i] > 0.0 {
                 pass.price(i, potential[i], minima, source);
@@ -186,7 +209,6 @@ struct Pass<'a> {
     psi: &'a [f64],
     fallen: &'a [f64],
     rounding: f64,
-    length: usize,
 }
 
 impl Pass<'_> {
@@ -210,8 +232,8 @@ impl Pass<'_> {
     /// Sums and minima alone: the same numbers with any instructions.
     #[inline(always)]
     fn kernel(&self, i: usize, phi: f64, minima: &mut [f64], source: &mut Source) {
-        let Self { cost, psi, fallen, rounding, length } = *self;
-        let Source { arcs, least } = source;
+        let Self { cost, psi, fallen, rounding } = *self;
+        let Source { arcs, least, known } = source;
         arcs.clear();
         let mut bound = phi - rounding;
         let row = cost.row(i);
@@ -241,16 +263,17 @@ impl Pass<'_> {
                 if c + psi < bound {
                     let target = (range.start + lane) as u32;
                     let place = arcs.partition_point(|other| other.reduced <= reduced);
-                    arcs.truncate(length - usize::from(place < length));
+                    arcs.truncate(ARCS - usize::from(place < ARCS));
                     arcs.insert(place, Candidate { reduced, cost: c, source: i as u32, target });
-                    arcs.truncate(length);
-                    if arcs.len() == length {
-                        bound = bound.min(phi + arcs[length - 1].reduced);
+                    arcs.truncate(ARCS);
+                    if arcs.len() == ARCS {
+                        bound = bound.min(phi + arcs[ARCS - 1].reduced);
                     }
                 }
             }
         }
         *least = arcs.first().map_or(phi - rounding, |arc| arc.cost + psi[arc.target as usize]);
+        arcs.iter().for_each(|arc| known.add(arc.target, arc.cost));
     }
 }
 
@@ -275,13 +298,14 @@ mod tests {
         let lazy = Lazy(&cost);
         let (mut p, mut q) = (vec![1.0; n], vec![1.0; m]);
         (p[1], q[7]) = (0.0, 0.0);
-        let mut stretches = [Stretches::new(&cost, &p, &q), Stretches::new(&lazy, &p, &q)];
+        let unknown = || vec![Shortlist::default(); n];
+        let mut stretches =
+            [Stretches::new(&cost, &p, &q, unknown()), Stretches::new(&lazy, &p, &q, unknown())];
         assert_eq!((stretches[0].size, stretches[1].size), (8, 20));
         let mut potential: Vec<f64> = (0..n + m).map(|_| random.random_range(0.0..5.0)).collect();
         let (mut negative, mut skipped) = (0, 0);
         for look in 0..40 {
             for stretches in &mut stretches {
-                let length = stretches.arcs_per_source;
                 for rows in stretches.all() {
                     let before = stretches.minima.clone();
                     stretches
@@ -295,7 +319,7 @@ mod tests {
                             .filter(|reduced| *reduced < -1e-9 && i != 1)
                             .collect();
                         all.sort_by(f64::total_cmp);
-                        all.truncate(length);
+                        all.truncate(ARCS);
                         let found: Vec<f64> = stretches.candidates(i..i + 1).map(|arc| arc.reduced).collect();
                         assert_eq!(found.len(), all.len(), "look {look}, source {i}");
                         for (found, expected) in found.iter().zip(&all) {
