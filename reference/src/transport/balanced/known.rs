@@ -2,9 +2,16 @@
 
 use std::ops::Range;
 
-use super::stretches::Candidate;
+/// An arc of negative reduced cost `c_ij + psi_j - phi_i`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate {
+    pub(super) reduced: f64,
+    pub(super) cost: f64,
+    pub(super) source: u32,
+    pub(super) target: u32,
+}
 
-/// Arcs kept for one source. Of Gaussians, squares and lattices with n = 4000 none keeps more than half as many.
+/// Arcs kept for one source.
 const MOST: usize = 128;
 
 /// The known arcs of one source, `(j, c_ij)`; beyond [`MOST`] the oldest makes room.

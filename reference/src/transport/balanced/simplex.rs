@@ -5,8 +5,8 @@
 //! a time ([`super::stretches`]).
 
 use super::basis::{Basis, greedy_tree};
-use super::known::groups;
-use super::stretches::{Candidate, Stretches};
+use super::known::{Candidate, groups};
+use super::stretches::Stretches;
 use crate::certificate::Termination;
 use crate::observer::{Progress, Stopped, Watch};
 use crate::options::Options;

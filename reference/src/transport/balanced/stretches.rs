@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::known::Known;
+use super::known::{Candidate, Known};
 use crate::observer::{Stopped, Watch};
 use crate::transport::certificate::compensated_sum;
 use crate::transport::cost::GroundCost;
@@ -31,15 +31,6 @@ const ARCS: usize = 8;
 
 /// Entries that are worth waking other threads for.
 const PARALLEL_ENTRIES: usize = 1 << 17;
-
-/// An arc of negative reduced cost `c_ij + psi_j - phi_i`.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Candidate {
-    pub(super) reduced: f64,
-    pub(super) cost: f64,
-    pub(super) source: u32,
-    pub(super) target: u32,
-}
 
 /// What the last look at a source found.
 #[derive(Clone)]
