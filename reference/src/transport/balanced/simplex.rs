@@ -17,6 +17,9 @@ use crate::transport::start;
 /// the solver.
 const ROUNDS: usize = 4;
 
+/// So are they after a round with fewer pivots than sources, divided by this: they make little worthless of what is found next.
+const FEW: usize = 8;
+
 /// Known arcs are left for the cost once a round of them makes fewer pivots than the last round of the cost, divided by this.
 const WORTHWHILE: usize = 8;
 
@@ -79,9 +82,10 @@ impl Problem<'_> {
     ) -> Result<Termination, Stopped> {
         let mut found = Vec::new();
         self.exhaust_known(basis, stretches, state, 0, watch)?;
+        let mut pivots = usize::MAX;
         for round in 0.. {
             let rounding = tighten(basis);
-            let at_once = round % ROUNDS == 0;
+            let at_once = round % ROUNDS == 0 || pivots < self.p.len() / FEW;
             if at_once {
                 state.gap_estimate = stretches.price_all(&basis.potential, rounding, watch)?;
             }
@@ -98,13 +102,14 @@ impl Problem<'_> {
                 found.extend(stretches.candidates(rows).copied());
                 state.pivots += exhaust(basis, &mut found, rounding, self.most_pivots(), watch)?;
             }
-            if state.pivots == before {
+            pivots = state.pivots - before;
+            if pivots == 0 {
                 return Ok(Termination::Converged);
             }
             if state.passes >= self.options.maximum_passes || state.pivots >= self.most_pivots() {
                 break;
             }
-            self.exhaust_known(basis, stretches, state, (state.pivots - before) / WORTHWHILE, watch)?;
+            self.exhaust_known(basis, stretches, state, pivots / WORTHWHILE, watch)?;
         }
         Ok(Termination::IterationLimit)
     }
