@@ -1,5 +1,6 @@
 //! The spanning tree of the network simplex method: arcs with their masses, potentials tight along them.
 
+use super::stretches::keeps_arcs;
 use crate::observer::{Stopped, Watch};
 use crate::transport::certificate::SparsePlan;
 use crate::transport::cost::GroundCost;
@@ -7,8 +8,11 @@ use crate::transport::links::{Links, NONE};
 use crate::transport::pricing::{Pricer, Shortlist};
 
 /// Targets per source among which the first tree is sought, and which are the first known arcs. With 32 in the place of 16,
-/// Gaussians in eight dimensions (n = 8000) take 0.76 of the time; with 64 as much as with 32, and small problems more.
+/// Gaussians in eight dimensions (n = 8000) take 0.76 of the time; with 64 as much as with 32.
 const SHORTLIST: usize = 32;
+
+/// The same where arcs are not kept.
+const SHORT_SHORTLIST: usize = 16;
 
 /// Where the simplex method starts: a spanning tree `(i, j, c_ij, mass)`, and the shortlists it was chosen from.
 pub(super) struct Start {
@@ -29,7 +33,7 @@ pub(super) fn greedy_tree(
 ) -> Result<Start, Stopped> {
     let reachable: Vec<f64> =
         psi.iter().zip(q).map(|(psi, q)| if *q > 0.0 { *psi } else { f64::INFINITY }).collect();
-    let mut pricer = Pricer::new(cost, p, SHORTLIST);
+    let mut pricer = Pricer::new(cost, p, if keeps_arcs(cost) { SHORTLIST } else { SHORT_SHORTLIST });
     pricer.pass(&reachable, watch)?;
     let shortlists = pricer.into_lists();
     let mut candidates: Vec<(f64, u32, u32)> = Vec::new();

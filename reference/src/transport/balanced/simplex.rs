@@ -13,11 +13,12 @@ use crate::options::Options;
 use crate::transport::cost::GroundCost;
 use crate::transport::start;
 
-/// Every so many rounds all sources are priced at the same potentials: that bounds the value from below, should the observer stop
+/// Every so many rounds, and in the last one, all sources are priced at the same potentials: that bounds the value from below, should the observer stop
 /// the solver.
 const ROUNDS: usize = 4;
 
-/// So are they after a round with fewer pivots than sources, divided by this: they make little worthless of what is found next.
+/// So are they after a round with fewer pivots than sources, divided by this: they make little worthless of what is found next. (Where
+/// arcs are kept; small problems with a handful of targets take up to twice the time by it.)
 const FEW: usize = 8;
 
 /// Known arcs are left for the cost once a round of them makes fewer pivots than the last round of the cost, divided by this.
@@ -82,13 +83,15 @@ impl Problem<'_> {
     ) -> Result<Termination, Stopped> {
         let mut found = Vec::new();
         self.exhaust_known(basis, stretches, state, 0, watch)?;
-        let mut pivots = usize::MAX;
-        for round in 0.. {
+        let mut rounds_left = 0;
+        loop {
             let rounding = tighten(basis);
-            let at_once = round % ROUNDS == 0 || pivots < self.p.len() / FEW;
+            let at_once = rounds_left == 0;
             if at_once {
+                rounds_left = ROUNDS;
                 state.gap_estimate = stretches.price_all(&basis.potential, rounding, watch)?;
             }
+            rounds_left -= 1;
             state.passes += 1;
             watch.report(*state)?;
             let before = state.pivots;
@@ -102,16 +105,18 @@ impl Problem<'_> {
                 found.extend(stretches.candidates(rows).copied());
                 state.pivots += exhaust(basis, &mut found, rounding, self.most_pivots(), watch)?;
             }
-            pivots = state.pivots - before;
-            if pivots == 0 {
+            let pivots = state.pivots - before;
+            if pivots == 0 && at_once {
                 return Ok(Termination::Converged);
             }
+            if pivots == 0 || stretches.keep_arcs() && pivots < self.p.len() / FEW {
+                rounds_left = 0;
+            }
             if state.passes >= self.options.maximum_passes || state.pivots >= self.most_pivots() {
-                break;
+                return Ok(Termination::IterationLimit);
             }
             self.exhaust_known(basis, stretches, state, pivots / WORTHWHILE, watch)?;
         }
-        Ok(Termination::IterationLimit)
     }
 
     /// Pivots among the known arcs of a group of sources, and so on round all groups, until a round makes no more than `few` pivots.
