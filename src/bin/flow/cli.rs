@@ -9,7 +9,6 @@ use crate::{cases, configuration, evaluate, plot, sample, train, transport};
 #[derive(Parser)]
 #[command(
     version,
-    allow_negative_numbers = true,
     after_help = "Examples:\n  flow train --data X.npy --auto --out runs/x\n  flow train --data moons --auto --out runs/moons\n  \
                   flow evaluate --run runs/moons --json -\n  flow sample --run runs/moons --count 1000 --npy samples.npy\n  \
                   flow transport --run runs/moons --points x.npy --npy y.npy\n  flow plot --run runs/moons"

@@ -11,7 +11,6 @@ use crate::{evaluate, export, sample};
 #[command(
     version,
     args_conflicts_with_subcommands = true,
-    allow_negative_numbers = true,
     after_help = "Examples:\n  mnist --iterations 200 --out runs/first\n  mnist --out runs/first --resume --iterations 400\n  \
                   mnist evaluate --checkpoint runs/first/checkpoint.safetensors --steps 5,40,320 --samples 500 --json -\n  \
                   mnist sample --checkpoint runs/first/checkpoint.safetensors --count 100 --steps 5 --png samples.png\n  \

@@ -11,7 +11,7 @@ use proxflow_validation::claim::Scale;
 /// Exit 0 when every claim about theory and implementation holds, 1 when one fails, 2 on bad input. Statements about an
 /// examined model are reported and do not decide the exit code.
 #[derive(Parser)]
-#[command(name = "validate", after_help = NOTES, allow_negative_numbers = true)]
+#[command(name = "validate", after_help = NOTES)]
 pub struct Arguments {
     /// The page; the same content goes to report.json beside it.
     #[arg(long, default_value = "report.html")]

@@ -42,8 +42,13 @@ impl From<InvalidInput> for Failure {
 }
 
 /// Parses the command line; an unusable one is a single line on standard error and exit code 2, `--help` exits with 0.
+///
+/// `-1` after an option is its value, which the option's own range judges, not an unknown option.
 pub fn parse<T: clap::Parser>(name: &str) -> T {
-    T::try_parse().unwrap_or_else(|error| {
+    let mut command = with_negative_numbers(T::command());
+    let parsed = command.try_get_matches_from_mut(std::env::args_os());
+    let parsed = parsed.and_then(|matches| T::from_arg_matches(&matches));
+    parsed.map_err(|error| error.format(&mut command)).unwrap_or_else(|error| {
         if error.use_stderr() {
             print_error(&format!("{name}: {} (see {name} --help)", usage(&error)));
             std::process::exit(2);
@@ -57,6 +62,15 @@ pub fn parse<T: clap::Parser>(name: &str) -> T {
         }
         std::process::exit(if outcome.is_ok() { 0 } else { 2 });
     })
+}
+
+/// Every option with a value, those of subcommands included, takes a negative number for one.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    let taking = |option: clap::Arg| match option.get_action().takes_values() {
+        true => option.allow_negative_numbers(true),
+        false => option,
+    };
+    command.mut_args(taking).mut_subcommands(with_negative_numbers)
 }
 
 /// The first paragraph of an error of the argument parser, with the range where the standard library's words lack it.
@@ -73,7 +87,7 @@ fn usage(error: &clap::Error) -> String {
         ("number too large to fit in target type", "a whole number of at most 18446744073709551615"),
     ] {
         if line.ends_with(words) {
-            line = format!("{} not allowed (allowed: {allowed})", line.trim_end_matches(words));
+            line = format!("{}allowed: {allowed}", line.trim_end_matches(words));
         }
     }
     // Room for the command's name and the pointer to --help.

@@ -27,7 +27,7 @@ pub struct WassersteinTask {
     #[arg(long, value_name = "FILE")]
     data: ArrayPath,
     /// The order p of W_p.
-    #[arg(short = 'p', long = "order", default_value_t = 2, value_name = "1|2", value_parser = clap::value_parser!(i64).range(ORDERS), allow_negative_numbers = true)]
+    #[arg(short = 'p', long = "order", default_value_t = 2, value_name = "1|2", value_parser = clap::value_parser!(i64).range(ORDERS))]
     order: i64,
     #[command(flatten)]
     common: Common,

@@ -23,7 +23,7 @@ pub struct Common {
     #[arg(long)]
     pub normalise: bool,
     /// The largest certified gap that counts as success, relative to 1 + |value|.
-    #[arg(long, default_value_t = 1e-10, value_name = "GAP", value_parser = positive, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 1e-10, value_name = "GAP", value_parser = positive)]
     pub tolerance: f64,
     /// Keep the n x m costs in memory up to this size; beyond it they are computed on the fly, again in every pass.
     #[arg(long, default_value_t = (DENSE_COST_BYTES >> 20) as u64, value_name = "MIB")]
@@ -57,7 +57,7 @@ pub struct Problem {
     #[arg(long, default_value = "kl", value_name = "NAME", value_parser = divergence)]
     pub f: DivergenceKind,
     /// Lipschitz constant L of the discriminator.
-    #[arg(long, default_value_t = 1.0, value_name = "L", value_parser = positive, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 1.0, value_name = "L", value_parser = positive)]
     pub lipschitz: f64,
     /// Mass outside the data, where f'(inf) is finite: `forbidden`, or `priced` at f'(inf) per unit.
     #[arg(long, value_enum, default_value_t = Singular::Forbidden)]

@@ -34,10 +34,10 @@ pub struct ProximalTask {
     #[arg(long, value_name = "FILE")]
     source_weights: Option<ArrayPath>,
     /// Weight lambda of the kinetic energy.
-    #[arg(long, default_value_t = 0.05, value_name = "LAMBDA", value_parser = positive, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 0.05, value_name = "LAMBDA", value_parser = positive)]
     lambda: f64,
     /// Time horizon T [default: 5, or what the archive's times say].
-    #[arg(long, value_name = "T", value_parser = positive, allow_negative_numbers = true)]
+    #[arg(long, value_name = "T", value_parser = positive)]
     horizon: Option<f64>,
     /// Write the generated law rho_T: (k, d + 1), a row an atom, its weight last.
     #[arg(long, value_name = "FILE.npy")]

@@ -35,7 +35,6 @@ impl SolverName {
 /// Arguments of `torus solve`.
 #[derive(Debug, Clone, Args)]
 #[command(
-    allow_negative_numbers = true,
     after_help = "Example: torus solve --dim 2 --grid 256 --source bump --target mixture --solver dual \
                         --out runs/torus --json -"
 )]
