@@ -60,21 +60,21 @@ impl RunDirectory {
     /// Takes a folder for a new run. A folder that holds a run already is refused, so that nothing is lost; one whose run was
     /// killed before its first checkpoint holds nothing and is taken.
     pub fn create(folder: &Path) -> Result<Self, Failure> {
-        let has_run = || {
-            let held =
-                folder.join(CHECKPOINT).exists() || (folder.join(CONFIGURATION).exists() && !marked(folder));
-            let allowed = "a folder without a run, or --resume to continue this one";
-            match held {
-                true => {
-                    Err(Failure::bad_input("out", format!("{} (holds a run)", folder.display()), allowed))
-                }
-                false => Ok(()),
-            }
-        };
-        has_run()?;
+        Self::require_unused(folder)?;
         let directory = Self::hold(folder)?;
-        has_run()?;
+        Self::require_unused(folder)?;
         Ok(directory)
+    }
+
+    /// Checks that [`Self::create`] would not refuse the folder for what it holds.
+    pub fn require_unused(folder: &Path) -> Result<(), Failure> {
+        let held =
+            folder.join(CHECKPOINT).exists() || (folder.join(CONFIGURATION).exists() && !marked(folder));
+        let allowed = "a folder without a run, or --resume to continue this one";
+        match held {
+            true => Err(Failure::bad_input("out", format!("{} (holds a run)", folder.display()), allowed)),
+            false => Ok(()),
+        }
     }
 
     /// Takes the folder of a run to be continued, which no other process may be working on.

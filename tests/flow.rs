@@ -192,6 +192,47 @@ fn images_and_own_sources_are_read_and_written_in_their_shape() {
 }
 
 #[test]
+fn the_four_cases_are_drawn_side_by_side_with_one_row_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("cases");
+    let small = ["--data", "circle", "--auto", "--rows", "120", "--iterations", "12", "--batch", "32"];
+    let rest = ["--log-every", "4", "--gap-samples", "40", "--threads", "1", "--device", "cpu", "--out"];
+    let arguments = [&["cases"], &small[..], &rest[..], &[text(&out)]].concat();
+    let table = succeeded(&arguments);
+    assert_eq!(table.lines().count(), 5, "{table}");
+    let all: Value = serde_json::from_slice(&std::fs::read(out.join("cases.json")).unwrap()).unwrap();
+    let rows = all["cases"].as_array().unwrap();
+    let names: Vec<&str> = rows.iter().map(|row| row["case"].as_str().unwrap()).collect();
+    assert_eq!(names, ["w1w2", "w1", "w2", "none"]);
+    for row in rows {
+        assert!(row["held_out"]["gap"][1].as_f64().unwrap() >= -1e-6, "J* is the infimum: {row}");
+        assert!(row["distance_to_support"].as_f64().unwrap() > 0.0, "{row}");
+        assert_eq!(row["critic_slopes"].as_array().unwrap().len(), 3, "{row}");
+        // All cases start from the same networks: the critic differs by its training alone.
+        assert!(out.join(row["case"].as_str().unwrap()).join("checkpoint.safetensors").exists());
+    }
+    let kinetic = |k: usize| rows[k]["held_out"]["kinetic_energy"].as_f64().unwrap();
+    assert!(kinetic(0) != kinetic(1) && kinetic(2) != kinetic(3), "the kinetic term changes the flow");
+    let picture = image::open(out.join("cases.png")).unwrap().to_rgb8();
+    let (half_width, half_height) = (picture.width() / 2, picture.height() / 2);
+    for (left, top) in [(0, 0), (half_width, 0), (0, half_height), (half_width, half_height)] {
+        let panel = image::imageops::crop_imm(&picture, left, top, half_width, half_height).to_image();
+        let coloured = panel.pixels().filter(|p| p.0[0] > 190 && p.0[2] < 60).count();
+        assert!(coloured > 20, "each case has its panel with samples in orange, {coloured}");
+    }
+    refused(&arguments, "holds a run");
+    refused(&["cases", "--data", "circle"], "--out");
+    let never = folder.path().join("never");
+    for more in [["--case", "w1"], ["--model", "hopf-lax"]] {
+        refused(
+            &[&["cases", "--data", "circle", "--out", text(&never)], &more[..]].concat(),
+            "all four cases",
+        );
+    }
+    assert!(!never.exists());
+}
+
+#[test]
 fn bad_input_is_one_line_that_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, array: &ArrayD<f64>| write(&folder.path().join(name), array);
@@ -226,6 +267,8 @@ fn bad_input_is_one_line_that_names_it() {
     let narrow = file("narrow.npy", &ramp(&[30, 2]));
     for (more, expected) in [
         (vec!["--lambda", "0"], "lambda"),
+        (vec!["--lambda", "-1"], "allowed: a finite number > 0"),
+        (vec!["--lambda", "-1e-3"], "allowed: a finite number > 0"),
         (vec!["--lipschitz", "nan"], "lipschitz"),
         (vec!["--held-out", "1"], "held-out"),
         (vec!["--rows", "31"], "rows"),

@@ -9,7 +9,7 @@
 //! (Algorithm 1) with [`schedule`] (learning rates over a run) and [`team`] (threads and processes that share a batch; [`distributed`]), [`indicators`] (what is measured), [`checkpoint`].
 //!
 //! Flows that solve the Hamilton-Jacobi equation by construction: [`hopf_lax`] (the potential and its slopes), [`quantisation`] (where its
-//! prototypes come from), [`ascent`] (its heights, by concave ascent with a certificate).
+//! prototypes come from), [`ascent`] (its heights, by concave ascent), [`population`] (what that proves over all noise).
 //!
 //! From `proxflow-reference` this package takes specification types only, never numerics: the oracle judges it.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
@@ -29,4 +29,4 @@ mod training;
 
 pub use networks::{architecture, hopf_lax, linearisation, network, polyphase, quantisation, slope};
 pub(crate) use networks::{convolution, derivatives, winners};
-pub use training::{adam, ascent, configuration, schedule, train};
+pub use training::{adam, ascent, configuration, population, schedule, train};

@@ -5,6 +5,26 @@ use std::path::PathBuf;
 
 use crate::command::{Failure, write_atomically};
 
+/// Declares `Row`, one row of `metrics.csv`: its columns in order, each an `f64` with its documentation.
+#[macro_export]
+macro_rules! metrics_row {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// One row of `metrics.csv`.
+        #[derive(Debug, Clone, Copy, serde::Serialize)]
+        pub struct Row { $($(#[$doc])* pub $name: f64,)* }
+
+        impl Row {
+            /// Column names.
+            pub const NAMES: &[&str] = &[$(stringify!($name)),*];
+
+            /// Values in the order of the names.
+            pub fn values(&self) -> Vec<f64> {
+                vec![$(self.$name),*]
+            }
+        }
+    };
+}
+
 /// The table at a path.
 pub(super) struct Metrics {
     path: PathBuf,

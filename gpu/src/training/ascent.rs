@@ -5,9 +5,7 @@
 //! chooses prototype j and `w_j = nu_j e^{psi_j} / sum_k nu_k e^{psi_k}`. No critic, no min-max. With `K = n` prototypes at the data this is the optimum of the
 //! problem \[10-12\] itself (semi-discrete transport), against continuous noise.
 //!
-//! Certificate. Every psi gives a lower bound on J*. Its flow is admissible and costs, with the coupling that it brings, at most
-//! `E c(|x - y_j|) + KL(P|nu)`, which exceeds the lower bound by exactly `KL(P|w) <= chi^2(P|w) = sum_j P_j^2 / w_j - 1`: that
-//! has an unbiased estimator from counts, since `w` is known. Both ends are means over fresh noise with standard errors.
+//! Certificate: [`crate::population`].
 
 use proxflow_reference::InvalidInput;
 use tch::{Device, Kind, Tensor};
@@ -17,6 +15,8 @@ use crate::hopf_lax::{self, HuberCost};
 use crate::host::{f64_of, to_f64};
 use crate::indicators::Estimate;
 use crate::network::Network;
+use crate::population::Cells;
+pub use crate::population::PopulationBounds;
 use crate::quantisation::Quantisation;
 
 /// Stochastic ascent with falling steps and an average whose weights grow as `k^3`: neither depends on where the run will end, so a run
@@ -48,27 +48,6 @@ pub struct AscentRecord {
     pub dual: f64,
     /// `sum_j |P_j - w_j| / 2` on the batch; about `sqrt(K / B)` at the optimum.
     pub imbalance: f64,
-}
-
-/// What fresh noise says about the optimum over the population, for one set of heights.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-pub struct PopulationBounds {
-    /// Fresh noise samples `n`.
-    pub samples: usize,
-    /// `E U(x, 0) - Lambda`: a lower bound of `J*` for the quantised data.
-    pub dual: Estimate,
-    /// `chi^2(P|w)`, unbiased: `dual + excess` is an upper bound of `J*` and of the flow's own J.
-    pub excess: Estimate,
-    /// `K = E |x_T - x_0|^2 / (2 T)` of the flow.
-    pub kinetic_energy: Estimate,
-}
-
-impl PopulationBounds {
-    /// The interval that holds `J*` and the flow's own J, each end moved outwards by `z` standard errors.
-    pub fn interval(&self, z: f64) -> [f64; 2] {
-        let spread = self.dual.stderr.hypot(self.excess.stderr);
-        [self.dual.mean - z * self.dual.stderr, self.dual.mean + self.excess.mean.max(0.0) + z * spread]
-    }
 }
 
 /// Steps fall as `1 / sqrt(1 + k / 30)`: a few dozen of full length cross the range of the heights.
@@ -214,8 +193,8 @@ impl HeightAscent {
     pub fn certify(&self, batches: impl Iterator<Item = Tensor>) -> PopulationBounds {
         let network = self.potential();
         // The heights as the network holds them, so that the bounds are those of the network that is saved.
-        let (weights, dual_functional) =
-            self.weights(&self.average.to_kind(network.options().0).to_kind(Kind::Double));
+        let heights = self.average.to_kind(network.options().0).to_kind(Kind::Double);
+        let (weights, dual_functional) = self.weights(&heights);
         let mut counts = weights.zeros_like();
         let (mut values, mut energies) = (Vec::new(), Vec::new());
         for x0 in batches {
@@ -227,13 +206,20 @@ impl HeightAscent {
             values.extend(to_f64(&value));
             counts += chosen.bincount(None::<&Tensor>, weights.size()[0]).to_kind(Kind::Double);
         }
-        let n = values.len() as f64;
         let mut dual = Estimate::mean(&Tensor::from_slice(&values));
         dual.mean -= dual_functional;
+        let cells = Cells {
+            weights: to_f64(&weights),
+            heights: to_f64(&heights),
+            places: self.prototypes.to_device(Device::Cpu).to_kind(Kind::Double),
+            lipschitz: self.cost.lipschitz,
+        };
+        let (excess, carried) = cells.excess(&to_f64(&counts), values.len());
         PopulationBounds {
             samples: values.len(),
             dual,
-            excess: chi_squared(&counts, &weights, n),
+            excess,
+            carried,
             kinetic_energy: Estimate::mean(&Tensor::from_slice(&energies)),
         }
     }
@@ -259,18 +245,6 @@ impl HeightAscent {
         let total = logarithms.logsumexp([0], false);
         ((logarithms - &total).exp(), f64_of(&total))
     }
-}
-
-/// `sum_j P_j^2 / w_j - 1` without bias from counts of n draws, with its standard error (the variance of the U-statistic with P in
-/// place of its mean: `4 Var(P_j / w_j) / n + 2 sum_j (P_j / w_j)^2 / n^2`).
-fn chi_squared(counts: &Tensor, weights: &Tensor, n: f64) -> Estimate {
-    let pairs = counts * (counts - 1.0) / weights;
-    let mean = f64_of(&pairs.sum(Kind::Double)) / (n * (n - 1.0)) - 1.0;
-    let ratio = counts / (weights * n);
-    let first = f64_of(&(counts * ratio.square()).sum(Kind::Double)) / n
-        - (f64_of(&(counts * &ratio).sum(Kind::Double)) / n).powi(2);
-    let second = 2.0 * f64_of(&ratio.square().sum(Kind::Double)) / (n * n);
-    Estimate { mean, stderr: (4.0 * first.max(0.0) / n + second).sqrt() }
 }
 
 #[cfg(test)]
@@ -335,30 +309,6 @@ mod tests {
         let ascent = trained(0.2, 400, &mut stream);
         let bounds = ascent.certify(fresh(&mut stream));
         assert!(bounds.excess.mean.abs() < 4.0 * bounds.excess.stderr + 1e-3, "{:?}", bounds.excess);
-    }
-
-    #[test]
-    fn chi_squared_of_counts_has_no_bias_and_its_standard_error_is_its_spread() {
-        use rand::Rng;
-        let (weights, shares) = ([0.25; 4], [0.1, 0.2, 0.3, 0.4]);
-        let exact = shares.iter().map(|p| p * p / 0.25).sum::<f64>() - 1.0;
-        let mut stream = Stream::new(3, StreamLabel::Noise);
-        let (mut estimates, mut errors) = (Vec::new(), Vec::new());
-        for _ in 0..400 {
-            let mut counts = [0.0; 4];
-            for _ in 0..100 {
-                let u: f64 = stream.generator().random();
-                counts[[0.1, 0.3, 0.6].iter().filter(|&&edge| u >= edge).count()] += 1.0;
-            }
-            let found = chi_squared(&Tensor::from_slice(&counts), &Tensor::from_slice(&weights), 100.0);
-            estimates.push(found.mean);
-            errors.push(found.stderr);
-        }
-        let mean = Estimate::mean(&Tensor::from_slice(&estimates));
-        assert!((mean.mean - exact).abs() < 4.0 * mean.stderr, "{mean:?} against {exact}");
-        let spread = mean.stderr * 20.0;
-        let stated = errors.iter().sum::<f64>() / 400.0;
-        assert!((stated / spread - 1.0).abs() < 0.25, "stated {stated}, observed {spread}");
     }
 
     #[test]

@@ -3,5 +3,6 @@
 pub mod adam;
 pub mod ascent;
 pub mod configuration;
+pub mod population;
 pub mod schedule;
 pub mod train;

@@ -4,32 +4,13 @@ use proxflow_gpu::ascent::PopulationBounds;
 use proxflow_gpu::checkpoint::Model;
 use proxflow_gpu::flow;
 use proxflow_gpu::indicators::{self, Estimate};
-use serde::Serialize;
 
 use crate::certificate::{Gap, HeldOut};
 
 /// The step-size deviation compares with a flow of this many times more steps.
 const REFINEMENT: usize = 8;
 
-macro_rules! row {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// One row of `metrics.csv`.
-        #[derive(Debug, Clone, Copy, Serialize)]
-        pub struct Row { $($(#[$doc])* pub $name: f64,)* }
-
-        impl Row {
-            /// Column names.
-            pub const NAMES: &[&str] = &[$(stringify!($name)),*];
-
-            /// Values in the order of the names.
-            pub fn values(&self) -> Vec<f64> {
-                vec![$(self.$name),*]
-            }
-        }
-    };
-}
-
-row! {
+proxflow::metrics_row! {
     /// Steps made.
     iteration,
     /// Seconds since the process began to train.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use proxflow_io::array::ArrayPath;
+use proxflow_io::options::positive;
 use proxflow_validation::claim::Scale;
 
 /// Checks every claim of arXiv:2407.11901 and writes a report; examines your own model when given one.
@@ -55,19 +56,19 @@ pub struct Arguments {
     #[arg(long, value_delimiter = ',')]
     pub steps: Vec<usize>,
     /// Kinetic weight; a checkpoint's own value otherwise.
-    #[arg(long)]
+    #[arg(long, value_parser = positive)]
     pub lambda: Option<f64>,
     /// Lipschitz constant; a checkpoint's own value otherwise.
-    #[arg(long)]
+    #[arg(long, value_parser = positive)]
     pub lipschitz: Option<f64>,
     /// Horizon T: of a checkpoint in the place of its own; of trajectories without times of their own (1 otherwise).
-    #[arg(long)]
+    #[arg(long, value_parser = positive)]
     pub horizon: Option<f64>,
     /// Divergence of the objective: kl, reverse-kl, alpha:A, chi2, js, hellinger.
     #[arg(long = "f", default_value = "kl")]
     pub divergence: String,
     /// Relative slack of the statements about a model.
-    #[arg(long, default_value_t = 0.05)]
+    #[arg(long, default_value_t = 0.05, value_parser = positive)]
     pub tolerance: f64,
 }
 

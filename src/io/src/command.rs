@@ -2,6 +2,7 @@
 //!
 //! Exit 0 on success, 2 with one clear line for bad input, 1 for a run that failed.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::Path;
@@ -45,10 +46,7 @@ impl From<InvalidInput> for Failure {
 ///
 /// `-1` after an option is its value, which the option's own range judges, not an unknown option.
 pub fn parse<T: clap::Parser>(name: &str) -> T {
-    let mut command = with_negative_numbers(T::command());
-    let parsed = command.try_get_matches_from_mut(std::env::args_os());
-    let parsed = parsed.and_then(|matches| T::from_arg_matches(&matches));
-    parsed.map_err(|error| error.format(&mut command)).unwrap_or_else(|error| {
+    T::try_parse_from(with_negative_numbers(std::env::args_os())).unwrap_or_else(|error| {
         if error.use_stderr() {
             print_error(&format!("{name}: {} (see {name} --help)", usage(&error)));
             std::process::exit(2);
@@ -64,13 +62,24 @@ pub fn parse<T: clap::Parser>(name: &str) -> T {
     })
 }
 
-/// Every option with a value, those of subcommands included, takes a negative number for one.
-fn with_negative_numbers(command: clap::Command) -> clap::Command {
-    let taking = |option: clap::Arg| match option.get_action().takes_values() {
-        true => option.allow_negative_numbers(true),
-        false => option,
+/// `--lambda -1` as `--lambda=-1`: else the parser takes every negative number but the plainest for an unknown option.
+fn with_negative_numbers(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let text = |argument: &OsString| argument.to_str().unwrap_or_default().to_owned();
+    let negative = |argument: &str| argument.starts_with('-') && argument.parse::<f64>().is_ok();
+    let option = |argument: &str| {
+        argument.starts_with('-') && argument.trim_matches('-') != "" && !argument.contains('=')
     };
-    command.mut_args(taking).mut_subcommands(with_negative_numbers)
+    let mut joined: Vec<OsString> = Vec::new();
+    for argument in arguments {
+        match joined.last_mut() {
+            Some(last) if negative(&text(&argument)) && option(&text(last)) => {
+                last.push("=");
+                last.push(argument);
+            }
+            _ => joined.push(argument),
+        }
+    }
+    joined
 }
 
 /// The first paragraph of an error of the argument parser, with the range where the standard library's words lack it.
@@ -138,4 +147,28 @@ pub fn print_text(text: &str) -> Result<(), Failure> {
 pub fn write_json<T: serde::Serialize>(target: &str, value: &T) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Run(error.to_string()))? + "\n";
     if target == "-" { print_text(&text) } else { write_atomically(Path::new(target), text.as_bytes()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn negative_numbers_join_their_option_and_nothing_else_changes() {
+        for (given, expected) in [
+            ("flow train --lambda -1 --out x", "flow train --lambda=-1 --out x"),
+            ("certify -p -1e-3", "certify -p=-1e-3"),
+            ("torus --grid -inf", "torus --grid=-inf"),
+            ("flow --steps 5 -1", "flow --steps 5 -1"),
+            ("flow --json - -1", "flow --json - -1"),
+            ("flow -- -1", "flow -- -1"),
+            ("flow --lambda=2 -1", "flow --lambda=2 -1"),
+            ("flow --lambda -x --lambda 1", "flow --lambda -x --lambda 1"),
+        ] {
+            let words = given.split(' ').map(OsString::from);
+            let found: Vec<String> =
+                with_negative_numbers(words).iter().map(|word| word.to_string_lossy().into_owned()).collect();
+            assert_eq!(found.join(" "), expected);
+        }
+    }
 }

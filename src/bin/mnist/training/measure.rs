@@ -4,7 +4,6 @@ use proxflow_gpu::flow;
 use proxflow_gpu::indicators::{self, Estimate, FlowIndicators, Released};
 use proxflow_gpu::random::{Stream, StreamLabel, place};
 use proxflow_gpu::train::{StepRecord, Trainer};
-use serde::Serialize;
 use tch::Tensor;
 
 /// Samples behind every indicator of a run.
@@ -19,25 +18,7 @@ pub struct Evaluation {
     weights: Tensor,
 }
 
-macro_rules! row {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// One row of `metrics.csv`.
-        #[derive(Debug, Clone, Copy, Serialize)]
-        pub struct Row { $($(#[$doc])* pub $name: f64,)* }
-
-        impl Row {
-            /// Column names.
-            pub const NAMES: &[&str] = &[$(stringify!($name)),*];
-
-            /// Values in the order of the names.
-            pub fn values(&self) -> Vec<f64> {
-                vec![$(self.$name),*]
-            }
-        }
-    };
-}
-
-row! {
+proxflow::metrics_row! {
     /// Outer iterations made.
     iteration,
     /// `mean phi(x_N) - Lambda(phi)` at the last critic step.
