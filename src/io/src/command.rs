@@ -67,7 +67,7 @@ fn with_negative_numbers(arguments: impl Iterator<Item = OsString>) -> Vec<OsStr
     let text = |argument: &OsString| argument.to_str().unwrap_or_default().to_owned();
     let negative = |argument: &str| argument.starts_with('-') && argument.parse::<f64>().is_ok();
     let option = |argument: &str| {
-        argument.starts_with('-') && argument.trim_matches('-') != "" && !argument.contains('=')
+        argument.starts_with('-') && !argument.trim_matches('-').is_empty() && !argument.contains('=')
     };
     let mut joined: Vec<OsString> = Vec::new();
     for argument in arguments {
